@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRAIN', 'spec_of', 'train', 'report', 'demo', 'info', 'parser', 'main']
 
-# %% ../nbs/16_cli.ipynb #bf102b65
+# %% ../nbs/16_cli.ipynb #a9f186e9
 import argparse
 import json
 import os
@@ -15,27 +15,39 @@ from dataclasses import MISSING, fields
 from importlib.util import find_spec
 from pathlib import Path
 
-# %% ../nbs/16_cli.ipynb #6f59a5b9
+# %% ../nbs/16_cli.ipynb #42d09aa8
 TRAIN = {   # heading → option → (type, what it means)
     'data': dict(
         data=(str, "digits, cifar10, cifar100, a folder with a folder per class, a .csv of path,label, or a .npz"),
-        root=(str, "folder of the named datasets"), train_size=(int, "use this many training images, evenly over classes"),
-        size=(int, "side of the images in pixels (default: as they are)")),
+        root=(str, "folder of the named datasets"),
+        train_size=(int, "use this many training images, evenly over classes"),
+        size=(int, "side of the images in pixels (default: as they are)"),
+        on_bad=(str, "a file that can't be used: raise, or skip and list it")),
     'noise': dict(
-        noise=(str, "none, symmetric, asymmetric, instance, human, given"), rate=(float, "share of wrong labels, 0 to 1"),
+        noise=(str, "none, symmetric, asymmetric, instance, human:worse (or aggregate, random1…), given"),
+        rate=(float, "share of wrong labels, 0 to 1"),
         val=(float, "share of training images held out with their noisy labels, to choose settings by")),
     'method and network': dict(
-        method=(str, "ce, ce_augmented, paper, balanced"), model=(str, "auto, small, resnet18, or a torchvision name"),
+        method=(str, "ce, ce_augmented, paper, balanced"),
+        model=(str, "auto, small, resnet18, or a torchvision name"),
         width=(float, "factor on the network's channels")),
-    'augmentation': dict(ops=(str, "randaugment, cutout, digits, or names with commas"), n=(int, "operations per image"), m=(int, "their magnitude, 0 to 30")),
+    'augmentation': dict(
+        ops=(str, "randaugment, cutout, digits, or names with commas"),
+        n=(int, "operations per image"),
+        m=(int, "their magnitude, 0 to 30")),
     'training': dict(
-        epochs=(int, "(default: 60 on digits, else 300)"), batch=(int, "(default: 64 on digits, else 128)"), lr=(float, "learning rate at the start"),
-        schedule=(str, "step: lr/10 at half and three quarters; cosine; constant"), seed=(int, "of noise, weights, order and augmentation"),
-        eval_every=(int, "epochs between evaluations"), watch=(int, "training images watched for memorisation"),
-        device=(str, "auto, cpu, cuda"), precision=(str, "auto, fp32, bf16")),
+        epochs=(int, "(default: 60 on digits, else 300)"),
+        batch=(int, "(default: 64 on digits, else 128)"),
+        lr=(float, "learning rate at the start"),
+        schedule=(str, "step: lr/10 at half and three quarters; cosine; constant"),
+        seed=(int, "of noise, weights, order and augmentation"),
+        eval_every=(int, "epochs between evaluations"),
+        watch=(int, "training images watched for memorisation"),
+        device=(str, "auto, cpu, cuda"),
+        precision=(str, "auto, fp32, bf16")),
 }
 
-# %% ../nbs/16_cli.ipynb #f78990f7
+# %% ../nbs/16_cli.ipynb #8a0bbede
 def _settings(pairs):
     "`['tau=1', 'view=both']` → `{'tau': 1, 'view': 'both'}`."
     from noisylab.data import UserError
@@ -54,32 +66,39 @@ def spec_of(
     from dataclasses import asdict
     base = asdict(read_spec(args.spec)) if args.spec else {}
     given = {k: getattr(args, k) for group in TRAIN.values() for k in group if getattr(args, k) is not None}
-    if 'ops' in given and given['ops'] not in ('randaugment', 'cutout', 'digits'): given['ops'] = tuple(given['ops'].split(','))
+    if 'ops' in given and given['ops'] not in ('randaugment', 'cutout', 'digits'):
+        given['ops'] = tuple(given['ops'].split(','))
     for k, pairs in (('settings', args.set), ('noise_settings', args.noise_set)):
         if pairs: given[k] = base.get(k, {}) | _settings(pairs)
     return from_dict(base | given)
 
-# %% ../nbs/16_cli.ipynb #0e5e0ac6
+# %% ../nbs/16_cli.ipynb #df5a0b47
 def train(args) -> int:
     "Train from a spec; the run folder keeps everything."
+    from noisylab.data import UserError
     from noisylab.trainer import Trainer
+    if args.resume and not args.out: raise UserError('--resume needs --out FOLDER, the folder of the run to go on with')
     trainer = Trainer.resume(args.out) if args.resume else Trainer(spec_of(args), args.out, args.checkpoint_every)
     sp = trainer.spec
-    print(f'{trainer.train}\n{trainer.noise or "labels as they are"}\n{sp.method}, {sp.model} at width {sp.width:g}, {sp.epochs} epochs of '
-          f'{trainer.steps_per_epoch} steps, {sp.device}, {sp.precision}', file=sys.stderr)
+    for path, why in trainer.loaded.skipped + trainer.test.skipped: print(f'skipped {path}: {why}', file=sys.stderr)
+    print(trainer.train, trainer.test, trainer.noise or 'labels as they are',
+          f'{sp.method}, {sp.model} at width {sp.width:g}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
+          f'{sp.device}, {sp.precision}', sep='\n', file=sys.stderr)
     was = signal.signal(signal.SIGINT, lambda *_: (signal.signal(signal.SIGINT, was), trainer.stop()))
     try: trainer.fit(progress=not args.quiet)
     finally: signal.signal(signal.SIGINT, was)
     if trainer.stopped:
-        print(f'stopped in epoch {trainer.epoch + 1} of {sp.epochs}' + (f'; go on with: noisylab train --resume --out {args.out}' if args.out else ''))
+        go_on = f'; go on with: noisylab train --resume --out {args.out}' if args.out else ''
+        print(f'stopped in epoch {trainer.epoch + 1} of {sp.epochs}{go_on}')
         return 130
-    row = trainer.result()
+    row, clean = trainer.result(), 'clean' if trainer.test.true is not None else 'given'
     known = lambda k, s: f'  {s} {row[k]:.1f}%' if row[k] is not None else ''
-    print(f"last {row['last']:.2f}%  best {row['best']:.2f}% (picked by clean test labels){known('memorised', 'memorised')}"
-          f"{known('corrected', 'corrected')}  {row['seconds']:.0f} s" + (f"  → {args.out}" if args.out else ''))
+    print(f"last {row['last']:.2f}%  best {row['best']:.2f}% (picked by the {clean} test labels)"
+          f"{known('memorised', 'memorised')}{known('corrected', 'corrected')}  {row['seconds']:.0f} s"
+          + (f"  → {args.out}" if args.out else ''))
     return 0
 
-# %% ../nbs/16_cli.ipynb #ea8f04e5
+# %% ../nbs/16_cli.ipynb #2863dd4d
 def report(args) -> int:
     "Write a finished run as a page."
     from noisylab import report as r
@@ -98,7 +117,7 @@ def demo(args) -> int:
     for k, v in last.items(): print(f'{k}: {v:.1f}')
     return 0
 
-# %% ../nbs/16_cli.ipynb #ed2ee8af
+# %% ../nbs/16_cli.ipynb #96d7d26f
 def info(args) -> int:
     "What is here."
     from noisylab.spec import bf16_pays, commit, hardware, versions
@@ -107,39 +126,45 @@ def info(args) -> int:
     lines = versions() | {'commit': commit(), 'device': f'{device}: {hardware(device)}',
                           'precision': 'bf16' if bf16_pays(device, 'resnet18') else 'fp32'}
     extras = dict(plotly='reports and figures', openTSNE='maps', ipywidgets='the lab', jupyterlab='the lab')
-    lines |= {k: ('installed' if find_spec(k) else 'missing: pip install "noisylab[lab]"') + f' ({why})' for k, why in extras.items()}
+    found = lambda k: 'installed' if find_spec(k) else 'missing: pip install "noisylab[lab]"'
+    lines |= {k: f'{found(k)} ({why})' for k, why in extras.items()}
     for k, v in lines.items(): print(f'{k:12} {v}')
     return 0
 
-# %% ../nbs/16_cli.ipynb #7d292358
+# %% ../nbs/16_cli.ipynb #9f945554
 def _train_parser(sub):
-    p = sub.add_parser('train', help='train a classifier on noisy labels', formatter_class=argparse.RawDescriptionHelpFormatter,
+    p = sub.add_parser('train', help='train a classifier on noisy labels',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Train a classifier on noisy labels.', epilog="""examples:
   noisylab train --rate 0.8 --out runs/digits
   noisylab train --data cifar10 --noise symmetric --rate 0.6 --method paper --epochs 30 --out runs/a
   noisylab train --data my_images/ --noise none --method balanced --out runs/mine
   noisylab train --resume --out runs/a""")
-    p.add_argument('--out', metavar='FOLDER', help='run folder: spec, history, checkpoint, result (default: nothing is kept)')
+    p.add_argument('--out', metavar='FOLDER',
+                   help='run folder: spec, history, checkpoint, result (default: nothing is kept)')
     p.add_argument('--resume', action='store_true', help='go on with the run in --out')
     p.add_argument('--spec', metavar='FILE', help='start from a spec.json; other options override it')
     p.add_argument('--checkpoint-every', type=int, default=10, metavar='N', help='epochs between checkpoints (10)')
     p.add_argument('--quiet', action='store_true', help='no progress bar')
     from noisylab.spec import Spec
     own = {f.name: f.default for f in fields(Spec)}
+    pairs = dict(action='append', default=[], metavar='NAME=VALUE')
     for heading, options in TRAIN.items():
         g = p.add_argument_group(heading)
         for k, (kind, what) in options.items():
             default = '' if own[k] in (None, MISSING) else f' ({own[k]})'
-            g.add_argument('--'+k.replace('_', '-'), type=kind, metavar=kind.__name__.upper().replace('STR', 'NAME'), help=what + default)
-        if heading == 'noise': g.add_argument('--noise-set', action='append', default=[], metavar='NAME=VALUE', help='further settings of the noise')
+            name = kind.__name__.upper().replace('STR', 'NAME')
+            g.add_argument('--'+k.replace('_', '-'), type=kind, metavar=name, help=what + default)
+        if heading == 'noise': g.add_argument('--noise-set', **pairs, help='further settings of the noise')
         if heading == 'method and network':
-            g.add_argument('--set', action='append', default=[], metavar='NAME=VALUE', help='a setting of the method, e.g. tau=1 (may be repeated)')
+            g.add_argument('--set', **pairs, help='a setting of the method, e.g. tau=1 (may be repeated)')
     p.set_defaults(func=train)
 
-# %% ../nbs/16_cli.ipynb #ad8cb8ca
+# %% ../nbs/16_cli.ipynb #efb62744
 def parser() -> argparse.ArgumentParser:
     "The options of the program."
-    top = argparse.ArgumentParser('noisylab', description='Learn image classifiers from wrong labels, and see it happen.')
+    top = argparse.ArgumentParser('noisylab',
+                                  description='Learn image classifiers from wrong labels, and see it happen.')
     sub = top.add_subparsers(metavar='COMMAND', required=True)
     _train_parser(sub)
     p = sub.add_parser('report', help='write finished runs as one HTML page')
@@ -153,7 +178,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_parser('info', help='versions, device, what is installed').set_defaults(func=info)
     return top
 
-# %% ../nbs/16_cli.ipynb #d628715e
+# %% ../nbs/16_cli.ipynb #2ec967f8
 def main(argv: list[str] | None = None) -> int:     # exit status: 0, 2 for what the user can mend, 130 when interrupted
     "The program `noisylab`."
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')     # before torch: threads that wait should not spin

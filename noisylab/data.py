@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NAMES', 'free_memory', 'load', 'UserError', 'Files', 'Images']
 
-# %% ../nbs/00_data.ipynb #680e23f7
+# %% ../nbs/00_data.ipynb #f6c86ce0
 import difflib, operator, os, socket, zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +22,10 @@ from .files import (Bad, Files, Row, choose, decode, list_csv, list_folder, look
                             squared)
 from .images import Images
 
-# %% ../nbs/00_data.ipynb #0361b6c4
+# %% ../nbs/00_data.ipynb #131bffbc
 _all_ = ['UserError', 'Files', 'Images']
 
-# %% ../nbs/00_data.ipynb #a2c11ed7
+# %% ../nbs/00_data.ipynb #2af59834
 @dataclass(frozen=True)
 class _Ask:
     "How to load, as in `load`."
@@ -50,7 +50,7 @@ class _Ask:
                 raise UserError(f'{name}={getattr(self, name)!r}; True, False or None was expected')
         if self.on_bad not in ('raise', 'skip'): raise UserError(f"on_bad={self.on_bad!r}; 'raise' or 'skip' expected")
 
-# %% ../nbs/00_data.ipynb #185d621e
+# %% ../nbs/00_data.ipynb #4257e66d
 def _all_used(train: Images) -> Images:
     "`train`, once it has two classes or more, each with an image."
     if train.n_classes < 2: raise UserError(f'{train.name}: one class only ({train.classes[0]}); two or more expected')
@@ -68,7 +68,7 @@ def _fewer(train: Images, ask: _Ask) -> Images:
         raise UserError(f'train_size={k:,}; {train.n_classes:,} (one a class) to {n:,} (all) was expected')
     return train.subset(draw(labels, shares(labels, k), ask.seed))
 
-# %% ../nbs/00_data.ipynb #441927f0
+# %% ../nbs/00_data.ipynb #1d442832
 def _chosen(x: Tensor, size: int, channels: int) -> Tensor:
     "`x` (uint8 N×C×H×W) with that many `channels`, fitted to `size`."
     if tuple(x.shape[1:]) == (channels, size, size): return x
@@ -85,7 +85,8 @@ def _from_arrays(name: str, x_train: Tensor, y_train: Any, x_test: Tensor, y_tes
     looks = np.concatenate([np.tile([x.shape[3], x.shape[2], x.shape[1] == 1], (len(x), 1)) for x, *_ in both])
     size, channels, changed = choose(looks, ask.size, ask.grey)
     top = max(int(y.max()) for y in ys)
-    if top >= len(x_train): raise UserError(f'{name}: labels up to {top:,}, {len(x_train):,} training images; 0..C-1 expected')
+    if top >= len(x_train):
+        raise UserError(f'{name}: labels up to {top:,}, {len(x_train):,} training images; 0..C-1 expected')
     classes = classes or range(top+1)
     train, test = (Images(_chosen(x, size, channels), y, classes, true, name=name, notes=(*notes, *changed), **more)
                    for (x, _, true, _), y in zip(both, ys))
@@ -96,7 +97,7 @@ def _four(source: tuple, ask: _Ask, name: str = 'arrays') -> tuple[Images, Image
     x, y, x_test, y_test, *true = source
     return _from_arrays(name, as_pixels(x, 'x_train'), y, as_pixels(x_test, 'x_test'), y_test, ask, *true)
 
-# %% ../nbs/00_data.ipynb #71fc61b3
+# %% ../nbs/00_data.ipynb #dcaa2180
 def _npz(path: Path, ask: _Ask) -> tuple[Images, Images]:
     "From x_train, y_train, x_test, y_test and perhaps true_train of an .npz file."
     need, part = ('x_train', 'y_train', 'x_test', 'y_test'), 'archive'
@@ -111,7 +112,7 @@ def _npz(path: Path, ask: _Ask) -> tuple[Images, Images]:
         raise UserError(f'{path}, {part}: broken, or not plain numbers ({e}); np.savez of arrays expected') from None
     return _four(source, ask, path.stem)
 
-# %% ../nbs/00_data.ipynb #f5c30fe4
+# %% ../nbs/00_data.ipynb #8a48764b
 def _item(x: Any) -> Image.Image:
     "A picture (PIL, H×W, H×W×C or C×H×W) in 8 bits, grey or RGB."
     if isinstance(x, Image.Image): return plain(x)
@@ -149,7 +150,7 @@ def _datasets(source: tuple, ask: _Ask) -> tuple[Images, Images]:
     train, test = (replace(t, ids=np.array(ids), skipped=bad) for t, (_, _, ids, bad) in zip((train, test), parts))
     return _fewer(train, ask), test
 
-# %% ../nbs/00_data.ipynb #e8103010
+# %% ../nbs/00_data.ipynb #f0dca9af
 def free_memory() -> int:  # bytes
     "Memory that can still be used here, by the system's or the container's account; 8 GB where neither is told."
     def number(path, key=''):
@@ -172,7 +173,7 @@ def _held_out(rows: list[Row], seed: int) -> list[Row]:
     test = set(draw(labels, np.maximum(1, np.rint(have/5).astype(int)), seed).tolist())
     return [r._replace(part='test' if i in test else 'train') for i, r in enumerate(rows)]
 
-# %% ../nbs/00_data.ipynb #07ee166a
+# %% ../nbs/00_data.ipynb #72532e66
 def _from_rows(root: Path, rows: list[Row], notes: tuple, name: str, ask: _Ask) -> tuple[Images, Images]:
     "Two `Images` from picture files."
     if not rows[0].part: rows = _held_out(rows, ask.seed)
@@ -208,7 +209,7 @@ def _read(t: Images, keep: bool, on_bad: str) -> Images:
     if bad: t = t.subset(good)
     return replace(t, pixels=pixels if keep else t.pixels, skipped=(*t.skipped, *bad))
 
-# %% ../nbs/00_data.ipynb #d2353016
+# %% ../nbs/00_data.ipynb #b7649abc
 def _digits(ask: _Ask) -> tuple[Images, Images]:
     "1,437 training and 360 test images, each class in proportion, whatever the seed."
     from sklearn.datasets import load_digits
@@ -232,7 +233,7 @@ def _reach(url: str, seconds: float = 6) -> str:
     thread.start(); thread.join(seconds+1)
     return said[0] if said else f'no answer within {seconds:g} s'
 
-# %% ../nbs/00_data.ipynb #65c59c0a
+# %% ../nbs/00_data.ipynb #43998936
 def _fetch(kind: Any, root: Path, download: bool) -> None:
     "Make sure that the published files of torchvision's dataset class `kind` are in `root`, whole."
     from torchvision.datasets.utils import check_integrity
@@ -276,7 +277,7 @@ def _cifar(name: str, root: Path, download: bool, ask: _Ask) -> tuple[Images, Im
     return _from_arrays(name, as_pixels(train.data), y, as_pixels(test.data), y_test, ask, y, y_test,
                         tuple(train.classes), published=True)
 
-# %% ../nbs/00_data.ipynb #708546fc
+# %% ../nbs/00_data.ipynb #4af5b46b
 NAMES = ('digits', 'cifar10', 'cifar100')
 
 def load(source: Any,  # one of `NAMES`, a folder, .csv, .npz, (x_train, y_train, x_test, y_test), (train_ds, test_ds)

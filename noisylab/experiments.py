@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DEMO', 'fits', 'run', 'run_all', 'demo_specs', 'show', 'demo']
 
-# %% ../nbs/15_experiments.ipynb #aa7d9237
+# %% ../nbs/15_experiments.ipynb #75659263
 import json
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ from typing import Callable
 from .data import UserError
 from .spec import Spec, from_dict
 
-# %% ../nbs/15_experiments.ipynb #194e3aaa
+# %% ../nbs/15_experiments.ipynb #e3b39ce5
 def fits(
     asked: Spec,
     done: Spec,     # settled
@@ -37,10 +37,12 @@ def run(
     done = json.loads((folder/'result.json').read_text(encoding='utf-8')) if (folder/'result.json').exists() else None
     begun = done or (read_state(folder) if (folder/'checkpoint.pt').exists() else None)
     if begun and not fits(spec, from_dict(begun['spec'])):
-        raise UserError(f'{folder} holds another run ({begun["spec"]["method"]}, seed {begun["spec"]["seed"]}); name another folder or delete it')
+        other = begun['spec']
+        raise UserError(f"{folder} holds another run ({other['method']}, seed {other['seed']}); "
+                        "name another folder or delete it")
     return done or (Trainer.resume(folder) if begun else Trainer(spec, folder)).fit(progress=progress)
 
-# %% ../nbs/15_experiments.ipynb #a35dc38b
+# %% ../nbs/15_experiments.ipynb #918ddcc8
 def _worker_threads(n):
     import torch
     torch.set_num_threads(n)
@@ -63,17 +65,23 @@ def run_all(
     finally: pool.shutdown(cancel_futures=True)
     return {name: rows[name] for name in specs}
 
-# %% ../nbs/15_experiments.ipynb #fdcc64e4
-DEMO = dict(demo_ce='ce', demo_ce_augmented='ce_augmented', demo_paper='paper', demo_balanced='balanced')     # last lines' name → method
+# %% ../nbs/15_experiments.ipynb #b20c7865
+# last lines' name → method
+DEMO = dict(demo_ce='ce', demo_ce_augmented='ce_augmented', demo_paper='paper', demo_balanced='balanced')
 
 def demo_specs(
     seeds: tuple = (3, 4, 5),
     epochs: int = 60,
 ) -> dict:      # folder name → `Spec`
     "Four methods on digits at 80% symmetric noise, the same budget each."
-    return {f'{m}-{s}': Spec(method=m, rate=.8, seed=s, epochs=epochs, device='cpu') for s in seeds for m in DEMO.values()}
+    return {f'{m}-{s}': Spec(method=m, rate=.8, seed=s, epochs=epochs, device='cpu')
+            for s in seeds for m in DEMO.values()}
 
-# %% ../nbs/15_experiments.ipynb #e77b007b
+# %% ../nbs/15_experiments.ipynb #26630d19
+_LEGEND = """
+% of the test images (last, best) and of the wrongly labelled training images (memorised: predicted as the wrong
+label says; corrected: as the true one says); mean ± sd over n seeds. *picked by clean test labels"""
+
 def show(
     table: list[dict],      # from `report.summary`
     remarks: list[str] = (),
@@ -83,11 +91,9 @@ def show(
     heads = dict(last='last', best='best*', classes_predicted='classes', memorised='memorised', corrected='corrected')
     lines = [f"{'method':14}" + ''.join(f'{h:>15}' for h in heads.values()) + f"{'n':>4}"]
     lines += [f"{r['label']:14}" + ''.join(f'{number(r[k]):>15}' for k in heads) + f"{r['n']:4}" for r in table]
-    lines += ['', '% of the test images (last, best) and of the wrongly labelled training images (memorised: predicted as the wrong',
-              'label says; corrected: as the true one says); mean ± sd over n seeds. *picked by clean test labels', *(f'· {s}' for s in remarks)]
-    return '\n'.join(lines)
+    return '\n'.join([*lines, _LEGEND, *(f'· {s}' for s in remarks)])
 
-# %% ../nbs/15_experiments.ipynb #3a37b1a8
+# %% ../nbs/15_experiments.ipynb #943557f3
 def demo(
     folder: str | Path = 'demo',    # run folders and the page go here
     seeds: tuple = (3, 4, 5),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['noisy', 'split', 'Feed']
 
-# %% ../nbs/08_feed.ipynb #f51ce077
+# %% ../nbs/08_feed.ipynb #5c5a9205
 import numpy as np
 import torch
 
@@ -13,7 +13,7 @@ from . import noise
 from .data import Images
 from .spec import Spec
 
-# %% ../nbs/08_feed.ipynb #37cb5b6e
+# %% ../nbs/08_feed.ipynb #19a13e74
 def noisy(
     images: Images,     # whose labels are taken as true
     spec: Spec,
@@ -38,7 +38,7 @@ def split(
     k = round(val*n)
     return torch.from_numpy(np.sort(order[k:])), torch.from_numpy(np.sort(order[:k]))
 
-# %% ../nbs/08_feed.ipynb #53ed65cd
+# %% ../nbs/08_feed.ipynb #e8000dbd
 class Feed:
     "The batches of one epoch, from position `start`, as (lo, hi, indices, weak, strong)."
     def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=4096):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OP_SETS', 'LIVE', 'lr_at', 'Setup', 'outputs', 'Diverged', 'Loop', 'Steered']
 
-# %% ../nbs/08_loop.ipynb #b0668b6d
+# %% ../nbs/08_loop.ipynb #a4fc15f3
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from .methods import Batch, Method, make
 from .models import Tapped, make_net
 from .spec import Spec, resolve
 
-# %% ../nbs/08_loop.ipynb #65ca6f1e
+# %% ../nbs/08_loop.ipynb #e8849fa9
 def lr_at(
     t: float,           # progress of training, 0..1
     schedule: str,      # 'step': /10 at 50% and 75% (the paper's, section 4), 'cosine', 'constant'
@@ -30,7 +30,7 @@ def lr_at(
     if schedule == 'cosine':   return float(.5 + .5*np.cos(np.pi*t))
     return 1. if t < .5 else .1 if t < .75 else .01
 
-# %% ../nbs/08_loop.ipynb #b04345f3
+# %% ../nbs/08_loop.ipynb #5b1787b6
 OP_SETS = dict(randaugment=OPS, cutout=OPS_CUTOUT, digits=DIGIT_OPS)
 
 class Setup:
@@ -44,14 +44,17 @@ class Setup:
         layer: str | None = None,       # its feature layer, see `models.Tapped`
         method: Method | None = None,   # instead of `spec.method`
     ):
-        if (train is None) != (test is None): raise UserError('only one of train= and test= was given; give both, or neither')
-        if train is None: train, test = load(spec.data, root=spec.root, train_size=spec.train_size, seed=spec.seed, size=spec.size)
+        if (train is None) != (test is None):
+            raise UserError('only one of train= and test= was given; give both, or neither')
+        if train is None:
+            train, test = load(spec.data, spec.root, spec.train_size, spec.seed, spec.size, spec.grey, spec.on_bad)
         self.spec = spec = resolve(spec, train.shape[1])
         self.loaded = train
         self.train, self.noise = noisy(train, spec)
         self.train = self.train.to(spec.device)
         self.test, (self.fit_index, self.val_index) = test.to(spec.device), split(len(train), spec.val, spec.seed)
-        self.watch = self.fit_index[torch.from_numpy(np.sort(np.random.RandomState([spec.seed, 40]).permutation(len(self.fit_index))[:spec.watch]))]
+        order = np.random.RandomState([spec.seed, 40]).permutation(len(self.fit_index))
+        self.watch = self.fit_index[torch.from_numpy(np.sort(order[:spec.watch]))]
         self.method = method or make(spec.method, **spec.settings)
         C = train.n_classes
         self.method.begin(C, len(train), spec.device)
@@ -66,9 +69,10 @@ class Setup:
         self.steps_per_epoch = -(-(len(self.fit_index) - (len(self.fit_index) % spec.batch == 1))//spec.batch)
 
     def autocast(self):
-        return torch.autocast(self.spec.device.split(':')[0], torch.bfloat16) if self.spec.precision == 'bf16' else nullcontext()
+        sp = self.spec
+        return torch.autocast(sp.device.split(':')[0], torch.bfloat16) if sp.precision == 'bf16' else nullcontext()
 
-# %% ../nbs/08_loop.ipynb #82b2290a
+# %% ../nbs/08_loop.ipynb #2e06f6f3
 @torch.no_grad()
 def outputs(
     setup: Setup,
@@ -87,7 +91,7 @@ def outputs(
     cat = lambda k: torch.cat([getattr(o, k).float() for o in seen])
     return {k: cat(k) for k in ('logits', 'features', 'clusters') if getattr(seen[0], k) is not None}
 
-# %% ../nbs/08_loop.ipynb #7bbf4907
+# %% ../nbs/08_loop.ipynb #c17227bd
 class Diverged(UserError): "A loss became infinite or no number."
 
 @contextmanager
@@ -98,12 +102,13 @@ def _own_random(on, seed, device):
         torch.manual_seed(seed)
         yield
 
-# %% ../nbs/08_loop.ipynb #8dec1c0f
+# %% ../nbs/08_loop.ipynb #019b6f1a
 class Loop(Setup):
     "Takes steps and sums up their terms."
     def __init__(self, spec: Spec = Spec(), **parts):
         super().__init__(spec, **parts)
-        self.epoch = self.step = self.in_epoch = self.n_seen = 0    # epochs and steps done; steps and images into this epoch
+        self.epoch = self.step = 0          # done so far
+        self.in_epoch = self.n_seen = 0     # steps and images into this epoch
         self.base_lr, self.feed, self.sums, self.s = self.spec.lr, None, {}, {}
 
     @property
@@ -121,7 +126,7 @@ class Loop(Setup):
         "Take one step."
         if self.feed is None: self._open()
         idx, weak, strong = next(self.feed)
-        for k, v in self.method.scalars(self.t).items():        # tensors that stay, so that a step need not be built anew
+        for k, v in self.method.scalars(self.t).items():    # tensors that stay, so that a step need not be built anew
             self.s.setdefault(k, torch.zeros((), device=self.spec.device)).fill_(v)
         for g in self.opt.param_groups: g['lr'] = self.lr
         with _own_random(self.dropout, self.spec.seed*1_000_003 + self.step, self.spec.device), self.autocast():
@@ -135,10 +140,11 @@ class Loop(Setup):
     def _check(self):
         if np.isfinite(float(self.sums['loss'])): return
         bad = [k for k, v in self.sums.items() if k != 'loss' and not np.isfinite(float(v))] or ['their sum']
-        raise Diverged(f"{', '.join(bad)} became infinite or no number in epoch {self.epoch + 1} at step {self.step}; try a lower learning "
-                       f"rate than {self.lr:g}" + (" or rec's mean instead of its sum" if 'rec' in bad else ''))
+        raise Diverged(f"{', '.join(bad)} became infinite or no number in epoch {self.epoch + 1} at step {self.step}; "
+                       f"try a lower learning rate than {self.lr:g}"
+                       + (" or rec's mean instead of its sum" if 'rec' in bad else ''))
 
-# %% ../nbs/08_loop.ipynb #bf44a6c5
+# %% ../nbs/08_loop.ipynb #aa7b11d4
 LIVE = ('lr', 'm', 'rate', 'noise')
 
 class Steered(Loop):
@@ -153,7 +159,8 @@ class Steered(Loop):
         now = replace(self.spec, **{k: v for e in self.events for k, v in e.items() if k in LIVE} | own)   # checks them
         relabelled = noisy(self.loaded, now) if {'rate', 'noise'} & set(own) else None
         for k in new.keys() - own.keys():
-            if k not in self.method.live: raise UserError(f"{k!r} can't change during this run; what can: {', '.join(LIVE + self.method.live)}")
+            if k not in self.method.live:
+                raise UserError(f"{k!r} can't change during this run; what can: {', '.join(LIVE + self.method.live)}")
         self.method.change(**{k: v for k, v in new.items() if k not in LIVE})
         if relabelled:
             self.train, self.noise = relabelled

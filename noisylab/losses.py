@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['rec', 'cluster_parts', 'cluster', 'bootstrap', 'pseudo_labels', 'alpha_at']
 
-# %% ../nbs/04_losses.ipynb #1d42e43a
+# %% ../nbs/04_losses.ipynb #1a3f6eca
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# %% ../nbs/04_losses.ipynb #53e4a6e0
+# %% ../nbs/04_losses.ipynb #c967563f
 def rec(
     restored: Tensor,           # B×C×H×W, the decoder's output
     target: Tensor,             # B×C×H×W, the image before augmentation, normalised
@@ -22,7 +22,7 @@ def rec(
     error = (restored - target).square()
     return error.mean() if reduction == 'mean' else error.flatten(1).sum(1).mean()
 
-# %% ../nbs/04_losses.ipynb #a5e816e9
+# %% ../nbs/04_losses.ipynb #36a9c858
 def cluster_parts(
     weak: Tensor,               # B×K logits of the cluster head for x
     strong: Tensor,             # B×K logits of the cluster head for T(x)
@@ -36,7 +36,7 @@ def cluster_parts(
     H_c = -(torch.xlogy(mean_c, mean_c).sum() + math.log(weak.shape[1]))
     return R, H_c, -(c*log_c).sum(1).mean()
 
-# %% ../nbs/04_losses.ipynb #09033409
+# %% ../nbs/04_losses.ipynb #c108b950
 def cluster(
     weak: Tensor,                   # B×K logits of the cluster head for x
     strong: Tensor,                 # B×K logits of the cluster head for T(x)
@@ -47,7 +47,7 @@ def cluster(
     R, H_c, H_cx = cluster_parts(weak, strong, target_grad)
     return R - lam*(H_c - H_cx)
 
-# %% ../nbs/04_losses.ipynb #f00d4716
+# %% ../nbs/04_losses.ipynb #b302035f
 def bootstrap(
     logits: Tensor,             # B×C of the classifier
     labels: Tensor,             # B int64, given
@@ -57,7 +57,7 @@ def bootstrap(
     "Cross-entropy shared between given labels and the network's own (eq 13)."
     return alpha*F.cross_entropy(logits, labels) + (1 - alpha)*F.cross_entropy(logits, pseudo)
 
-# %% ../nbs/04_losses.ipynb #53344365
+# %% ../nbs/04_losses.ipynb #4e986979
 def pseudo_labels(
     logits: Tensor,                 # B×C
     tau: float | Tensor = 0.,       # strength of the prior correction; 0: plain arg max
@@ -69,7 +69,7 @@ def pseudo_labels(
     if mean_p is not None: scores = scores - tau*(mean_p.clamp_min(1e-8).log() - (0 if prior is None else prior.log()))
     return scores.argmax(1)
 
-# %% ../nbs/04_losses.ipynb #93a2fea6
+# %% ../nbs/04_losses.ipynb #367df757
 def alpha_at(
     t: float,               # progress of training, 0..1
     shape: str = 'linear',  # 'linear', 'cosine', 'step' (1, then the floor at half of the fall), 'one' (never falls)

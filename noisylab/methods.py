@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['METHODS', 'Batch', 'Method', 'CE', 'PaperSettings', 'Paper', 'make']
 
-# %% ../nbs/06_methods.ipynb #8ee0d8b8
+# %% ../nbs/06_methods.ipynb #5ecd687d
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar, NamedTuple
@@ -18,7 +18,7 @@ from .data import UserError
 from .losses import alpha_at, bootstrap, cluster, pseudo_labels, rec
 from .models import RobustNet
 
-# %% ../nbs/06_methods.ipynb #11270aec
+# %% ../nbs/06_methods.ipynb #fb8237ed
 class Batch(NamedTuple):
     "What a method sees of the training images."
     index: Tensor           # B int64, place in the training set
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     weak: Tensor            # B×C×H×W uint8, x
     strong: Tensor | None   # B×C×H×W uint8, T(x), for methods that ask for it
 
-# %% ../nbs/06_methods.ipynb #8190d938
+# %% ../nbs/06_methods.ipynb #6e06c969
 @dataclass
 class Method:
     "From a batch and a network to named loss terms."
@@ -34,10 +34,10 @@ class Method:
 
     @property
     def strong(self) -> bool: return False              # does it look at T(x)?
-    def heads(self, n_classes: int) -> dict: return {}  # what `make_net` must add: `decoder`, `clusters`, `decoder_width`
+    def heads(self, n_classes: int) -> dict: return {}  # `decoder`, `clusters`, `decoder_width` for `make_net`
     def begin(self, n_classes: int, n_images: int, device): "Called once, before the first step."
     def on_epoch(self, epoch: int): "Called before each epoch, which are counted from 0."
-    def scalars(self, t: float) -> dict: return {}      # values that `terms` finds in `s` at progress `t`; `w_NAME` weighs term NAME
+    def scalars(self, t: float) -> dict: return {}      # `s` of `terms` at progress `t`; `w_NAME` weighs term NAME
     def terms(self, net: RobustNet, b: Batch, s: dict) -> dict: raise NotImplementedError
     def state(self) -> dict: return {}                  # tensors and plain values, for a checkpoint
     def load_state(self, state: dict): "Continue from what `state` gave."
@@ -50,11 +50,12 @@ class Method:
         "Change settings of a running method; those in `live` only."
         for k in new:
             if k not in self.live:
-                raise UserError(f"{k!r} can't change during a run of this method; what can: {', '.join(self.live) or 'nothing'}")
+                can = ', '.join(self.live) or 'nothing'
+                raise UserError(f"{k!r} can't change during a run of this method; what can: {can}")
         type(self)(**(self.settings() | new))           # checks them before anything is touched
         for k, v in new.items(): setattr(self, k, v)
 
-# %% ../nbs/06_methods.ipynb #576517c5
+# %% ../nbs/06_methods.ipynb #f66e26be
 def _one_of(name, value, allowed):
     if value not in allowed: raise UserError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
 
@@ -70,7 +71,7 @@ class CE(Method):
     def terms(self, net, b, s):
         return {'ce': F.cross_entropy(net(b.strong if self.strong else b.weak).logits.float(), b.labels)}
 
-# %% ../nbs/06_methods.ipynb #46079dfe
+# %% ../nbs/06_methods.ipynb #8d056454
 @contextmanager
 def _frozen_stats(net):
     "Batch-norm uses the batch's statistics but leaves its running ones alone."
@@ -81,7 +82,7 @@ def _frozen_stats(net):
     finally:
         for m, v in zip(norms, was): m.momentum = v
 
-# %% ../nbs/06_methods.ipynb #325c487b
+# %% ../nbs/06_methods.ipynb #735e49dc
 @dataclass
 class PaperSettings(Method):
     "What the paper says and what it leaves open."
@@ -103,36 +104,41 @@ class PaperSettings(Method):
     prior_momentum: float = .9      # of the running mean of predictions
     bn: str = 'both'                # which pass updates batch-norm's running statistics: 'both', 'weak', 'strong'
     decoder_width: int | None = None    # see `models.Decoder`
-    live: ClassVar[tuple] = ('w_bootstrap', 'w_rec', 'w_cluster', 'lam', 'alpha', 'alpha_shape', 'alpha_hold', 'alpha_floor', 'tau')
+    live: ClassVar[tuple] = ('w_bootstrap', 'w_rec', 'w_cluster', 'lam',
+                             'alpha', 'alpha_shape', 'alpha_hold', 'alpha_floor', 'tau')
 
     def check(self):
-        for k, allowed in dict(reduction=('mean', 'sum'), alpha_shape=('linear', 'cosine', 'step', 'one'),
-                               view=('strong', 'weak', 'both'), pseudo=('strong', 'weak'), bn=('both', 'strong', 'weak')).items():
-            _one_of(k, getattr(self, k), allowed)
+        choices = dict(reduction=('mean', 'sum'), alpha_shape=('linear', 'cosine', 'step', 'one'),
+                       view=('strong', 'weak', 'both'), pseudo=('strong', 'weak'), bn=('both', 'strong', 'weak'))
+        for k, allowed in choices.items(): _one_of(k, getattr(self, k), allowed)
         for k, top in dict(w_bootstrap=1e4, w_rec=1e4, w_cluster=1e4, lam=1e4, tau=100, alpha_hold=1, alpha_floor=1,
                            prior_momentum=1, alpha=1).items():
             v = getattr(self, k)
             if not (v is None and k == 'alpha' or isinstance(v, (int, float)) and 0 <= v <= top):
                 raise UserError(f'{k}={v!r}; expected a number from 0 to {top:g}')
-        if self.clusters is not None and self.clusters < 2: raise UserError(f'clusters={self.clusters}; expected 2 or more')
+        if self.clusters is not None and self.clusters < 2:
+            raise UserError(f'clusters={self.clusters}; expected 2 or more')
 
-# %% ../nbs/06_methods.ipynb #a01a4c5f
+# %% ../nbs/06_methods.ipynb #38d5e656
 @dataclass
 class Paper(PaperSettings):
     "Restoration, cluster regularisation and progressive self-bootstrapping (eq 14), each with a weight and a switch."
     @property
     def strong(self): return True
-    def heads(self, n_classes): return dict(decoder=True, clusters=self.clusters or n_classes, decoder_width=self.decoder_width)
+    def heads(self, n_classes):
+        return dict(decoder=True, clusters=self.clusters or n_classes, decoder_width=self.decoder_width)
 
     def begin(self, n_classes, n_images, device):
         self.mean_p = torch.full((n_classes,), 1/n_classes, device=device)
         self._prior = None if self.prior is None else torch.tensor(self.prior, device=device).float()
         if self._prior is not None and (len(self._prior) != n_classes or not (self._prior > 0).all()):
-            raise UserError(f'prior has {len(self._prior)} shares; expected {n_classes} positive ones, one for each class')
+            raise UserError(f'prior has {len(self._prior)} shares; '
+                            f'expected {n_classes} positive ones, one for each class')
 
     def scalars(self, t):
         alpha = alpha_at(t, self.alpha_shape, self.alpha_hold, self.alpha_floor) if self.alpha is None else self.alpha
-        return dict(alpha=alpha, lam=self.lam, tau=self.tau, w_bootstrap=self.w_bootstrap, w_rec=self.w_rec, w_cluster=self.w_cluster)
+        return dict(alpha=alpha, lam=self.lam, tau=self.tau,
+                    w_bootstrap=self.w_bootstrap, w_rec=self.w_rec, w_cluster=self.w_cluster)
 
     def state(self): return {'mean_p': self.mean_p}
     def load_state(self, state): self.mean_p.copy_(state['mean_p'])
@@ -154,10 +160,11 @@ class Paper(PaperSettings):
         views = ('strong', 'weak') if self.view == 'both' else (self.view,)
         res = {'bootstrap': sum(bootstrap(logits[v], b.labels, pseudo, s['alpha']) for v in views)/len(views)}
         if self.w_rec: res['rec'] = rec(strong.restored.float(), net.normalise(b.weak), self.reduction)
-        if self.w_cluster: res['cluster'] = cluster(weak.clusters.float(), strong.clusters.float(), s['lam'], self.target_grad)
+        if self.w_cluster:
+            res['cluster'] = cluster(weak.clusters.float(), strong.clusters.float(), s['lam'], self.target_grad)
         return res
 
-# %% ../nbs/06_methods.ipynb #0f7ed423
+# %% ../nbs/06_methods.ipynb #6bf62181
 METHODS = {                 # name → (class, settings that differ from its defaults)
     'ce':           (CE, {}),
     'ce_augmented': (CE, dict(view='strong')),
@@ -165,7 +172,7 @@ METHODS = {                 # name → (class, settings that differ from its def
     'balanced':     (Paper, dict(w_cluster=0., alpha_hold=.3, pseudo='weak', tau=2.)),
 }
 
-# %% ../nbs/06_methods.ipynb #f3cbad3f
+# %% ../nbs/06_methods.ipynb #a71d1a55
 def make(
     name: str,      # one of `METHODS`
     **settings,     # that differ from the method's own

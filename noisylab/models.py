@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Block', 'ResNet', 'Tapped', 'last_map', 'Decoder', 'Outputs', 'RobustNet', 'make_net', 'cost']
 
-# %% ../nbs/03_models.ipynb #573cc7b8
+# %% ../nbs/03_models.ipynb #a95821b3
 import math
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .data import UserError
 
-# %% ../nbs/03_models.ipynb #c40d6ce7
+# %% ../nbs/03_models.ipynb #4e51a3ce
 class Block(nn.Module):
     "Two 3×3 convolutions and a shortcut (He et al. 2016, the basic block)."
     def __init__(self, c_in: int, c_out: int, stride: int = 1):
@@ -30,7 +30,7 @@ class Block(nn.Module):
         y = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
-# %% ../nbs/03_models.ipynb #74569c8b
+# %% ../nbs/03_models.ipynb #503ec5a9
 class ResNet(nn.Module):
     "A residual network that returns its last feature map and its logits."
     def __init__(self,
@@ -56,7 +56,7 @@ class ResNet(nn.Module):
         fmap = self.stages(self.stem(x))
         return fmap, self.fc(fmap.mean((2, 3)))
 
-# %% ../nbs/03_models.ipynb #2727c841
+# %% ../nbs/03_models.ipynb #10926dd1
 class Tapped(nn.Module):
     "Any classifier, listened to at `layer`: returns that layer's output and the classifier's logits."
     def __init__(self,
@@ -68,7 +68,8 @@ class Tapped(nn.Module):
         modules = dict(model.named_modules())
         if layer not in modules:
             some = ', '.join([n for n in modules if n][-8:])
-            raise UserError(f'the model has no layer {layer!r}; layer= names one of model.named_modules(), the last are: {some}')
+            raise UserError(f'the model has no layer {layer!r}; layer= names one of model.named_modules(), '
+                            f'the last are: {some}')
         modules[layer].register_forward_hook(self._keep)
 
     def _keep(self, module, args, out): self._seen = out
@@ -77,15 +78,16 @@ class Tapped(nn.Module):
         logits, fmap, self._seen = self.model(x), self._seen, None
         return (fmap if fmap.ndim == 4 else fmap[..., None, None]), logits
 
-# %% ../nbs/03_models.ipynb #c8631bb9
+# %% ../nbs/03_models.ipynb #96f9a712
 def last_map(
     model: nn.Module,       # images B×C×H×W → logits
     shape: tuple,           # (C, H, W) of one image
 ) -> str:                   # name of the last layer with a map as output, before any pooling to 1×1
     "Find the layer whose output is the last feature map of `model`."
     seen = []
-    hooks = [m.register_forward_hook(lambda m, a, out, n=n: seen.append((n, out.shape)) if torch.is_tensor(out) else None)
-             for n, m in model.named_modules() if n and not isinstance(m, (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d))]
+    def listen(n): return lambda m, args, out: seen.append((n, out.shape)) if torch.is_tensor(out) else None
+    hooks = [m.register_forward_hook(listen(n)) for n, m in model.named_modules()
+             if n and not isinstance(m, (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d))]
     was = model.training
     try:
         with torch.no_grad(): model.eval()(torch.zeros(1, *shape))
@@ -93,11 +95,12 @@ def last_map(
         for h in hooks: h.remove()
         model.train(was)
     maps = [n for n, s in seen if len(s) == 4]
-    if not maps: raise UserError("no layer of this model puts out a B×C×H×W map; name the feature layer yourself with layer='...'")
+    if not maps: raise UserError("no layer of this model puts out a B×C×H×W map; "
+                                 "name the feature layer yourself with layer='...'")
     wide = [n for n, s in seen if len(s) == 4 and s[-1] > 1]
     return (wide or maps)[-1]
 
-# %% ../nbs/03_models.ipynb #87f75c03
+# %% ../nbs/03_models.ipynb #1c68ebbd
 class Decoder(nn.Module):
     "From the last feature map back to the image (eq 3), in doublings."
     def __init__(self,
@@ -112,7 +115,8 @@ class Decoder(nn.Module):
         self.size, layers, c = shape[1:], [nn.Conv2d(c_in, width, 1)], width
         for _ in range(max(0, math.ceil(math.log2(max(shape[1:])/side)))):
             nxt = max(16, c//2)
-            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(c, nxt, 3, 1, 1, bias=False), nn.BatchNorm2d(nxt), nn.ReLU()]
+            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(c, nxt, 3, 1, 1, bias=False),
+                       nn.BatchNorm2d(nxt), nn.ReLU()]
             c = nxt
         self.layers = nn.Sequential(*layers, nn.Conv2d(c, shape[0], 3, 1, 1, bias=False), nn.BatchNorm2d(shape[0]))
 
@@ -120,7 +124,7 @@ class Decoder(nn.Module):
         x = self.layers(fmap)
         return x if x.shape[2:] == self.size else F.interpolate(x, self.size, mode='bilinear')
 
-# %% ../nbs/03_models.ipynb #0598659e
+# %% ../nbs/03_models.ipynb #75d6d671
 class Outputs(NamedTuple):
     "What one pass gives."
     features: Tensor            # B×F float, pooled
@@ -128,7 +132,7 @@ class Outputs(NamedTuple):
     clusters: Tensor | None     # B×K logits of the cluster head
     restored: Tensor | None     # B×C×H×W, normalised space
 
-# %% ../nbs/03_models.ipynb #07279cef
+# %% ../nbs/03_models.ipynb #a19cf90c
 class RobustNet(nn.Module):
     "A classifier with an optional decoder and cluster head on its last feature map."
     def __init__(self,
@@ -169,7 +173,7 @@ class RobustNet(nn.Module):
         return Outputs(features, logits, self.cluster(features) if self.cluster is not None else None,
                        self.decoder(fmap) if restore and self.decoder is not None else None)
 
-# %% ../nbs/03_models.ipynb #596b60d0
+# %% ../nbs/03_models.ipynb #85b88338
 def _resnet18(shape, n_classes, width):
     widths = tuple(max(8, round(w*width)) for w in (64, 128, 256, 512))
     return ResNet(shape[0], n_classes, widths, stem='small' if shape[1] <= 64 else 'large')
@@ -180,14 +184,15 @@ def _small(shape, n_classes, width):
 def _torchvision(name, shape, n_classes):
     import torchvision.models as tvm
     if name not in tvm.list_models(module=tvm):
-        raise UserError(f"model {name!r} is not known; expected 'auto', 'small', 'resnet18', or a classification model of "
-                        f"torchvision.models such as 'resnet34' or 'mobilenet_v3_small'")
-    if shape[0] != 3: raise UserError(f'{name} takes colour images, these have {shape[0]} channel(s); load them with grey=False, '
-                                      "or use model='small' or 'resnet18'")
+        raise UserError(f"model {name!r} is not known; expected 'auto', 'small', 'resnet18', or a classification model "
+                        "of torchvision.models such as 'resnet34' or 'mobilenet_v3_small'")
+    if shape[0] != 3:
+        raise UserError(f'{name} takes colour images, these have {shape[0]} channel(s); load them with grey=False, '
+                        "or use model='small' or 'resnet18'")
     model = tvm.get_model(name, num_classes=n_classes)
     return Tapped(model, last_map(model, shape))
 
-# %% ../nbs/03_models.ipynb #bcdc4aa3
+# %% ../nbs/03_models.ipynb #14e2990d
 def make_net(
     model: str | nn.Module,         # 'auto', 'small', 'resnet18', a torchvision name, or your own module
     shape: tuple,                   # (C, H, W) of one image
@@ -209,10 +214,11 @@ def make_net(
         else:                            backbone = _torchvision(model, shape, n_classes)
         net = RobustNet(backbone, shape, mean, std, **heads)
     if net.n_classes != n_classes:
-        raise UserError(f'the model puts out {net.n_classes} logits, the labels have {n_classes} classes; give its last layer {n_classes} outputs')
+        raise UserError(f'the model puts out {net.n_classes} logits, the labels have {n_classes} classes; '
+                        f'give its last layer {n_classes} outputs')
     return net
 
-# %% ../nbs/03_models.ipynb #f7705da6
+# %% ../nbs/03_models.ipynb #f2aeb829
 def cost(
     net: RobustNet,
 ) -> dict:              # part → {'parameters', 'flops'}; flops of one image, forward, a multiply-add counted as two

@@ -6,7 +6,7 @@
 __all__ = ['SUPERCLASS', 'CLASS_MAPS', 'HUMAN', 'READS', 'KINDS', 'checksum', 'transition', 'Noisy', 'draws', 'count',
            'symmetric', 'asymmetric', 'instance', 'by_matrix', 'read_human', 'read_labels', 'inject']
 
-# %% ../nbs/01_noise.ipynb #f38c6964
+# %% ../nbs/01_noise.ipynb #c65807d4
 import csv, hashlib, json, math, operator, pickle, zipfile
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +17,7 @@ import numpy as np
 
 from .data import UserError
 
-# %% ../nbs/01_noise.ipynb #e7388c6f
+# %% ../nbs/01_noise.ipynb #a9d0dbfe
 def checksum(
     labels,        # N integers
 ) -> str:          # 16 hexadecimal characters
@@ -34,7 +34,7 @@ def transition(
     counts = np.bincount(true*n_classes + given, minlength=n_classes**2).reshape(n_classes, n_classes)
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
-# %% ../nbs/01_noise.ipynb #8aca433a
+# %% ../nbs/01_noise.ipynb #2417c567
 @dataclass(frozen=True, eq=False)
 class Noisy:
     "Labels with noise in them, and everything known about that noise"
@@ -51,7 +51,7 @@ class Noisy:
         return (f'Noisy({self.kind}{asked}: {100*self.rate:.2f}% of {len(self.given):,} labels wrong, '
                 f'{len(self.matrix)} classes, checksum {self.checksum})')
 
-# %% ../nbs/01_noise.ipynb #9a3e5e47
+# %% ../nbs/01_noise.ipynb #485d46d0
 def _labels(labels, n_classes: int, what: str = 'labels') -> np.ndarray:
     "`labels` as int64, or a `UserError` that says what is wrong with them"
     if hasattr(labels, 'detach'): labels = labels.detach().cpu().numpy()
@@ -74,7 +74,7 @@ def _rate(rate, kind: str) -> float:
         raise UserError(f"rate is {rate!r}; kind '{kind}' needs a number from 0 up to, not including, 1 (0.4 is 40%)")
     return r
 
-# %% ../nbs/01_noise.ipynb #a64f30b1
+# %% ../nbs/01_noise.ipynb #e9f94b0d
 def draws(
     seed: int,  # 0..2**32-1
     c: int,     # the class
@@ -96,7 +96,7 @@ def _first(u: np.ndarray, k: int) -> np.ndarray:
     "Positions 0..n-1 of the `k` samples, of those with draws `u`, whose labels go wrong first"
     return np.argsort(u[:, 0], kind='stable')[:k]
 
-# %% ../nbs/01_noise.ipynb #567178f8
+# %% ../nbs/01_noise.ipynb #9943ee3e
 def symmetric(
     c: int,                   # the class
     u: np.ndarray,            # n×3 draws of its samples
@@ -110,7 +110,7 @@ def symmetric(
     else:         new[at] = (c + 1 + (u[at, 1]*(n_classes-1)).astype(np.int64)) % n_classes
     return new
 
-# %% ../nbs/01_noise.ipynb #0db9d64a
+# %% ../nbs/01_noise.ipynb #e6f23b95
 # the superclass of each of CIFAR-100's 100 classes in their published (alphabetical) order: e fruit and vegetables, ...
 SUPERCLASS = ('eboiaghhsddojshldjhlglfkhgnpdpalbkmoqjlfftiipnorsk'
               'qerecaresrkdcmmqmbjtckabqmjnpnqtcegtffitsbcpgarion')
@@ -124,7 +124,7 @@ def _next_within(groups: str) -> dict[int, int]:
 
 CLASS_MAPS = {'cifar10': {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}, 'cifar100': _next_within(SUPERCLASS)}
 
-# %% ../nbs/01_noise.ipynb #18b801f7
+# %% ../nbs/01_noise.ipynb #70c2d32b
 def _targets(class_map, n_classes: int) -> np.ndarray:
     "`class_map` as C targets, a class itself where it stays, or a `UserError`"
     target = np.arange(n_classes)
@@ -160,7 +160,7 @@ def asymmetric(
     new[_first(u, count(rate, len(u)))] = target[c]
     return new
 
-# %% ../nbs/01_noise.ipynb #238418e5
+# %% ../nbs/01_noise.ipynb #d87663e9
 def instance(
     c: int,          # the class
     u: np.ndarray,   # n×3 draws of its samples
@@ -194,7 +194,7 @@ def _features(features, n: int) -> np.ndarray:
         raise UserError('features hold NaN or infinity; give finite numbers')
     return x.reshape(n, -1)
 
-# %% ../nbs/01_noise.ipynb #50699d3e
+# %% ../nbs/01_noise.ipynb #9833654f
 def _matrix(matrix, n_classes: int) -> np.ndarray:
     "`matrix` as C×C float64 with rows that sum to 1, or a `UserError`"
     if hasattr(matrix, 'detach'): matrix = matrix.detach().cpu().numpy()
@@ -225,7 +225,7 @@ def by_matrix(
     new[_first(u, len(u))] = np.repeat(np.arange(len(row)), counts)
     return new
 
-# %% ../nbs/01_noise.ipynb #28264b28
+# %% ../nbs/01_noise.ipynb #966f47c9
 HUMAN = {'aggregate': 'aggre_label', 'random1': 'random_label1', 'random2': 'random_label2', 'random3': 'random_label3',
          'worse': 'worse_label', 'fine': 'noisy_label'}            # the last is CIFAR-100N's, the others CIFAR-10N's
 
@@ -249,7 +249,7 @@ def _integers(part) -> np.ndarray:
     if code[0] not in 'iu': raise ValueError(f'it holds {code} and no integers')
     return np.frombuffer(raw, np.dtype(code).newbyteorder(order), n)
 
-# %% ../nbs/01_noise.ipynb #c04c856b
+# %% ../nbs/01_noise.ipynb #70ad4c39
 def read_human(
     file,        # path of CIFAR-10_human.pt or CIFAR-100_human.pt
     which: str,  # a key of `HUMAN`
@@ -272,7 +272,7 @@ def read_human(
     has = [k for k, v in HUMAN.items() if v in parts]
     raise UserError(f"{file} has no '{which}' labels; it has {', '.join(has) or 'none that we know'}")
 
-# %% ../nbs/01_noise.ipynb #f4b302df
+# %% ../nbs/01_noise.ipynb #61cbfc34
 def read_labels(
     file,   # path to .npy, .json, .txt or .csv, or the labels themselves
 ) -> list | np.ndarray:  # N values, not checked yet
@@ -293,7 +293,7 @@ def read_labels(
     except Exception as e:        # a file from elsewhere can be wrong in any way
         raise UserError(f'{path} is no file of labels: {e or type(e).__name__}; give one integer per sample') from None
 
-# %% ../nbs/01_noise.ipynb #2dc77a15
+# %% ../nbs/01_noise.ipynb #05533cac
 READS = {'none': (), 'symmetric': ('rate', 'inclusive'), 'asymmetric': ('rate', 'class_map'), 'instance': ('rate',),
          'given': ('matrix', 'file'), **{f'human:{h}': ('file',) for h in HUMAN}}       # which options each kind reads
 KINDS = tuple(READS)
@@ -316,7 +316,7 @@ def _from_file(true: np.ndarray, kind: str, n_classes: int, file, ids) -> np.nda
                         "for other data or another order; use CIFAR's training set in published order, or give ids=")
     return new[at]
 
-# %% ../nbs/01_noise.ipynb #4df18494
+# %% ../nbs/01_noise.ipynb #2a1b5898
 def inject(
     labels,                   # N true labels, integers 0..C-1: list, array or tensor
     kind: str,                # one of `KINDS`

@@ -6,7 +6,7 @@
 __all__ = ['PALETTE', 'SYMBOLS', 'DASHES', 'SCALE', 'PALE', 'FONT', 'INK', 'GRID', 'TITLES', 'PERCENT', 'colour', 'template',
            'column', 'curves', 'memorisation', 'grid', 'png', 'describe', 'restorations', 'tsne_map', 'maps', 'matrix']
 
-# %% ../nbs/12_plots.ipynb #c951e612
+# %% ../nbs/12_plots.ipynb #d46bbc12
 import base64, html, io
 from typing import Sequence
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from .data import UserError
 
-# %% ../nbs/12_plots.ipynb #616fe1e7
+# %% ../nbs/12_plots.ipynb #7ad0450c
 PALETTE = ('#3f90da', '#ffa90e', '#bd1f01', '#832db6', '#94a4a2', '#a96b59', '#e76300', '#b9ac70', '#717581', '#92dadd')
 SYMBOLS = ('circle', 'square', 'diamond', 'triangle-up', 'cross', 'x', 'star', 'pentagon', 'triangle-down', 'hourglass')
 DASHES = ('solid', 'dash', 'dot', 'dashdot', 'longdash')
@@ -31,7 +31,7 @@ def colour(
     "The colour of thing number `i`; after ten they come again, with another dash or symbol."
     return PALETTE[i % len(PALETTE)]
 
-# %% ../nbs/12_plots.ipynb #7ed908d1
+# %% ../nbs/12_plots.ipynb #f852e2c8
 def _go():
     try: import plotly.graph_objects as go
     except ImportError as e: raise ImportError('figures need plotly: pip install "noisylab[lab]"') from e
@@ -68,7 +68,7 @@ def _say(fig, text, row=None, col=None):
     at = dict(xref='x domain', yref='y domain', row=row, col=col) if row else dict(xref='paper', yref='paper')
     return fig.add_annotation(text=text, x=.5, y=.5, showarrow=False, font_size=14, **at)
 
-# %% ../nbs/12_plots.ipynb #6b1d010e
+# %% ../nbs/12_plots.ipynb #a4aaf150
 TITLES = dict(
     test_acc='test accuracy, %', memorised='wrong labels memorised, %', corrected='wrong labels corrected, %',
     other='wrong labels predicted as neither, %', right_kept='right labels kept, %', seconds='seconds',
@@ -102,7 +102,7 @@ def _mean(lines):
     shared = sorted(set.intersection(*(set(e) for e, _ in lines)))
     return np.array(shared), np.mean([v[np.isin(e, shared)] for e, v in lines], axis=0)
 
-# %% ../nbs/12_plots.ipynb #e7c21d64
+# %% ../nbs/12_plots.ipynb #ab024359
 def curves(
     runs: dict,                                         # label → history, or → list of histories, one a seed
     keys: Sequence[str] = ('test_acc', 'memorised'),    # a panel each; 'terms.rec' for a term of the loss
@@ -145,7 +145,7 @@ def _marks(events, history, line, i):
                          hovertext=[_text(s) for s in said], name='events',
                          marker=dict(symbol='diamond', size=10, color=colour(i), line=dict(width=1.5, color='#ffffff')))
 
-# %% ../nbs/12_plots.ipynb #e7ac3e69
+# %% ../nbs/12_plots.ipynb #859eaadd
 def memorisation(
     history: Sequence[dict],    # one record an epoch, with 'memorised', 'corrected' and 'other' in percent
     height: int = 300,          # px
@@ -163,7 +163,7 @@ def memorisation(
     fig.update_yaxes(range=[0, 100], title_text='share, %').update_xaxes(title_text='epoch')
     return _look(fig, height, hovermode='x unified', legend_y=-.25, margin_t=12)
 
-# %% ../nbs/12_plots.ipynb #959a0c22
+# %% ../nbs/12_plots.ipynb #3d69dfb5
 def grid(
     images: np.ndarray,     # rows×columns×H×W×C uint8, C 1 or 3
     size: int = 96,         # px a cell has at most, or H where that is a small image enlarged by whole numbers
@@ -191,7 +191,7 @@ def png(
     Image.fromarray(pixels).save(file, 'png', optimize=True)
     return file.getvalue()
 
-# %% ../nbs/12_plots.ipynb #60744a16
+# %% ../nbs/12_plots.ipynb #505b13d9
 def describe(
     views,                                      # a `Views`
     classes: Sequence[str] | None = None,       # names; None: numbers
@@ -229,7 +229,7 @@ def restorations(
         said = [f'{t}<br>mean error {e:.1f} of 255' for t, e in zip(said, error.mean((1, 2, 3)))]
     return _pictures(rows, list(said), [views.ops[i] for i in at])
 
-# %% ../nbs/12_plots.ipynb #da0df58f
+# %% ../nbs/12_plots.ipynb #b202d5e6
 def _pictures(rows, said, ops):
     "Named `rows` of pictures, what is `said` of each column, the operations on top."
     go, n, k = _go(), len(rows), len(said)
@@ -249,7 +249,7 @@ def _pictures(rows, said, ops):
                      scaleanchor='x', constrain='domain')
     return _look(fig, round(96 * (n + top + foot)) + 16, dragmode=False, hovermode='closest', margin_t=8)
 
-# %% ../nbs/12_plots.ipynb #1ffa8bcd
+# %% ../nbs/12_plots.ipynb #affa3c21
 def _points(xy, values, names, hover, legend=True):
     "Traces of a map: one a class, or one in all where there are more than 20 classes, or numbers, or nothing is known."
     go, size = _go(), float(np.clip(150 / np.sqrt(len(xy)), 3.5, 8))
@@ -304,7 +304,7 @@ def maps(
     fig.update_xaxes(visible=False).update_yaxes(visible=False)
     return _look(fig, height, hovermode='closest', legend_y=-.02)
 
-# %% ../nbs/12_plots.ipynb #2a1b5045
+# %% ../nbs/12_plots.ipynb #b80570ba
 def matrix(
     m: np.ndarray,                              # C×C, shares 0..1; a row is a true class and adds up to 1
     classes: Sequence[str] | None = None,       # names; None: numbers

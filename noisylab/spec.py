@@ -6,7 +6,7 @@
 __all__ = ['RANGES', 'CHOICES', 'WHOLE', 'Spec', 'check', 'from_dict', 'read_spec', 'bf16_pays', 'resolve', 'commit', 'versions',
            'hardware']
 
-# %% ../nbs/08_spec.ipynb #a7132236
+# %% ../nbs/08_spec.ipynb #51527e5e
 import json
 import os
 import platform
@@ -17,11 +17,12 @@ from pathlib import Path
 
 import torch
 
+from . import __version__
 from .data import UserError
 from .methods import make
 from .noise import READS
 
-# %% ../nbs/08_spec.ipynb #3f9c1fa0
+# %% ../nbs/08_spec.ipynb #f3b31e67
 @dataclass(frozen=True)
 class Spec:
     "One run, said completely."
@@ -29,6 +30,8 @@ class Spec:
     root: str = 'data'              # folder of the named datasets
     train_size: int | None = None   # training images, drawn evenly over classes; None: all
     size: int | None = None         # side of the images in pixels; None: as they are
+    grey: bool | None = None        # one channel (True), three (False), as they are (None)
+    on_bad: str = 'raise'           # a file that can't be used: 'raise', or 'skip' and list it
     noise: str = 'symmetric'        # kind, see `noise.inject`; 'none': labels stay as they are
     rate: float | None = None       # share of wrong labels, 0..1; None: 0.8, where the kind of noise takes a rate
     noise_settings: dict = field(default_factory=dict)  # further arguments of `inject`
@@ -36,7 +39,7 @@ class Spec:
     settings: dict = field(default_factory=dict)        # of the method, where they differ from its own
     model: str = 'auto'             # see `models.make_net`
     width: float = 1.               # factor on the network's channels
-    ops: str | tuple = 'auto'       # augmentation: 'randaugment', 'cutout' (that and Cutout), 'digits', or names of operations
+    ops: str | tuple = 'auto'       # 'randaugment', 'cutout' (that and Cutout), 'digits', or names of operations
     n: int | None = None            # operations per image
     m: int | None = None            # their magnitude, 0..30
     crop: int | None = None         # padding of the random crop of x, in pixels
@@ -57,11 +60,13 @@ class Spec:
     def __post_init__(self): check(self)
     def to_json(self) -> str: return json.dumps(asdict(self), indent=1)
 
-# %% ../nbs/08_spec.ipynb #89e00b81
-RANGES = dict(rate=(0, 1), width=(.01, 16), lr=(0, 100), momentum=(0, .9999), weight_decay=(0, 1), val=(0, .5), n=(0, 20), m=(0, 30), crop=(0, 64),
-              epochs=(1, 100_000), batch=(2, 1_000_000), eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
+# %% ../nbs/08_spec.ipynb #51539905
+RANGES = dict(rate=(0, 1), width=(.01, 16), lr=(0, 100), momentum=(0, .9999), weight_decay=(0, 1), val=(0, .5),
+              n=(0, 20), m=(0, 30), crop=(0, 64), epochs=(1, 100_000), batch=(2, 1_000_000),
+              eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
               train_size=(2, 10**9), size=(4, 4096))
-CHOICES = dict(schedule=('step', 'cosine', 'constant'), precision=('auto', 'fp32', 'bf16'))
+CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), schedule=('step', 'cosine', 'constant'),
+               precision=('auto', 'fp32', 'bf16'))
 WHOLE = ('n', 'm', 'crop', 'epochs', 'batch', 'eval_every', 'watch', 'seed', 'train_size', 'size')
 
 def check(
@@ -74,14 +79,16 @@ def check(
         good = isinstance(v, int if k in WHOLE else (int, float)) and not isinstance(v, bool)
         if not good or not lo <= v <= hi: raise UserError(f'{k}={v!r}; expected {kind} from {lo:g} to {hi:g}')
     for k, allowed in CHOICES.items():
-        if getattr(spec, k) not in allowed: raise UserError(f"{k}={getattr(spec, k)!r}; expected one of {', '.join(allowed)}")
+        v = getattr(spec, k)
+        if v not in allowed: raise UserError(f"{k}={v!r}; expected one of {', '.join(map(str, allowed))}")
     for k in ('settings', 'noise_settings'):
         if not isinstance(getattr(spec, k), dict): raise UserError(f'{k}={getattr(spec, k)!r}; expected a dictionary')
     if spec.noise not in READS: raise UserError(f"noise={spec.noise!r}; expected one of {', '.join(READS)}")
-    if spec.rate and 'rate' not in READS[spec.noise]: raise UserError(f'noise {spec.noise!r} brings its own rate; leave rate out')
+    if spec.rate and 'rate' not in READS[spec.noise]:
+        raise UserError(f'noise {spec.noise!r} brings its own rate; leave rate out')
     make(spec.method, **spec.settings)
 
-# %% ../nbs/08_spec.ipynb #954570ff
+# %% ../nbs/08_spec.ipynb #db35c947
 def from_dict(
     d: dict,    # field → value, as `asdict` gives
 ) -> Spec:
@@ -97,11 +104,13 @@ def read_spec(
     "Read a `Spec` from a file."
     try: d = json.loads(Path(path).read_text(encoding='utf-8'))
     except FileNotFoundError: raise UserError(f'{path} does not exist; a run folder holds spec.json') from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as e: raise UserError(f'{path} is not JSON ({e}); a run writes it whole, restore it') from None
-    if not isinstance(d, dict): raise UserError(f'{path} holds {type(d).__name__}; expected an object with the fields of a Spec')
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise UserError(f'{path} is not JSON ({e}); a run writes it whole, restore it') from None
+    if not isinstance(d, dict):
+        raise UserError(f'{path} holds {type(d).__name__}; expected an object with the fields of a Spec')
     return from_dict(d)
 
-# %% ../nbs/08_spec.ipynb #8faf62e5
+# %% ../nbs/08_spec.ipynb #4abaa596
 def bf16_pays(device: str, model: str) -> bool:
     "Does autocast to bfloat16 make this network faster on this device?"
     if device.startswith('cuda'): return torch.cuda.is_bf16_supported()
@@ -114,24 +123,31 @@ def resolve(
 ) -> Spec:
     "Fill in what depends on the images and on this machine."
     tiny = side <= 16
-    own = dict(n=3, m=15, crop=0, flip=False, epochs=60, batch=64, ops='digits') if tiny else \
+    own = dict(n=2, m=15, crop=0, flip=False, epochs=60, batch=64, ops='digits') if tiny else \
           dict(n=2, m=9, crop=4, flip=True, epochs=300, batch=128, ops='cutout')
     model = ('small' if tiny else 'resnet18') if spec.model == 'auto' else spec.model
     device = ('cuda' if torch.cuda.is_available() else 'cpu') if spec.device == 'auto' else spec.device
+    if device.split(':')[0] not in ('cpu', 'cuda', 'mps'):
+        raise UserError(f"device={device!r}; expected 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'")
     if device.startswith('cuda') and not torch.cuda.is_available():
-        raise UserError(f"device={device!r}, but torch {torch.__version__} sees no GPU here; use device='cpu' or 'auto'")
+        raise UserError(f"device={device!r}, but torch {torch.__version__} sees no GPU here; "
+                        "use device='cpu' or 'auto'")
     precision = ('bf16' if bf16_pays(device, model) else 'fp32') if spec.precision == 'auto' else spec.precision
     rate = .8 if spec.rate is None and 'rate' in READS.get(spec.noise, ()) else spec.rate
     open_ = {k: v for k, v in own.items() if getattr(spec, k) in (None, 'auto')}
     return replace(spec, rate=rate, model=model, device=device, precision=precision, **open_)
 
-# %% ../nbs/08_spec.ipynb #4d456bdf
+# %% ../nbs/08_spec.ipynb #14b69738
 def commit() -> str | None:
     "Commit of the checkout that this package runs from, if it does."
     top = Path(__file__).resolve().parent.parent if '__file__' in globals() else Path.cwd()
     if not (top/'.git').exists() or not (top/'settings.ini').exists(): return None
-    git = lambda *a: subprocess.run(['git', '-C', str(top), *a], capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    try: return git('rev-parse', '--short=12', 'HEAD') + ('+' if git('status', '--porcelain', '--untracked-files=no') else '')
+    def git(*a):
+        res = subprocess.run(['git', '-C', str(top), *a], capture_output=True, text=True, timeout=10, check=True)
+        return res.stdout.strip()
+    try:
+        changed = git('status', '--porcelain', '--untracked-files=no')
+        return git('rev-parse', '--short=12', 'HEAD') + ('+' if changed else '')
     except (OSError, subprocess.SubprocessError): return None
 
 def versions() -> dict[str, str]:
@@ -140,7 +156,8 @@ def versions() -> dict[str, str]:
     def v(name):
         try: return version(name)
         except PackageNotFoundError: return 'not installed'
-    return dict(python=platform.python_version(), noisylab=v('noisylab'), torch=str(torch.__version__), torchvision=v('torchvision'), numpy=v('numpy'))
+    return dict(python=platform.python_version(), noisylab=__version__,
+                torch=str(torch.__version__), torchvision=v('torchvision'), numpy=v('numpy'))
 
 def hardware(device: str = 'cpu') -> str:
     "The machine in words."
@@ -149,4 +166,5 @@ def hardware(device: str = 'cpu') -> str:
     if sys.platform == 'linux':
         lines = Path('/proc/cpuinfo').read_text().splitlines()
         name = next((l.split(':', 1)[1].strip() for l in lines if l.startswith('model name')), name)
-    return f'{name}, {len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()} cores, {torch.get_num_threads()} threads'
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return f'{name}, {cores} cores, {torch.get_num_threads()} threads'

@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['memorisation', 'in_use', 'entropy', 'collapse', 'Views']
 
-# %% ../nbs/05_track.ipynb #800c39d8
+# %% ../nbs/05_track.ipynb #e0293357
 from dataclasses import dataclass
 
 import numpy as np
 
-# %% ../nbs/05_track.ipynb #fc1b95ea
+# %% ../nbs/05_track.ipynb #a1e0611a
 def _share(mask, of) -> float | None:
     "Percentage of `of` in which `mask` holds; None where there is nothing to count."
     return None if not of.any() else 100*float(mask[of].mean())
 
-# %% ../nbs/05_track.ipynb #5f7728c0
+# %% ../nbs/05_track.ipynb #62b5c35e
 def memorisation(
     pred: np.ndarray,               # n int, predicted classes of training images
     given: np.ndarray,              # n int, the labels trained on
@@ -23,13 +23,14 @@ def memorisation(
 ) -> dict:      # percentages 0..100, or None where unknown
     "Shares of the training images predicted as given and as true, and what became of the wrongly labelled ones."
     everything, agree = np.ones(len(pred), bool), pred == given
-    res = dict(watch_given=_share(agree, everything), watch_true=None, memorised=None, corrected=None, other=None, right_kept=None)
+    res = dict(watch_given=_share(agree, everything),
+               watch_true=None, memorised=None, corrected=None, other=None, right_kept=None)
     if true is None: return res
     wrong, hit = given != true, pred == true
     return res | dict(watch_true=_share(hit, everything), memorised=_share(agree, wrong), corrected=_share(hit, wrong),
                       other=_share(~agree & ~hit, wrong), right_kept=_share(hit, ~wrong))
 
-# %% ../nbs/05_track.ipynb #93863a83
+# %% ../nbs/05_track.ipynb #4e03dc74
 def in_use(
     counts: np.ndarray,     # C int, how often each class or cluster was chosen
     fair: float = .1,       # in use: chosen for at least this part of its fair share
@@ -45,7 +46,7 @@ def entropy(
     p = np.asarray(p, float); p = p[p > 0]/p.sum()
     return float(-(p*np.log(p)).sum())
 
-# %% ../nbs/05_track.ipynb #371d5958
+# %% ../nbs/05_track.ipynb #f82fa5af
 def collapse(
     classes: int,                   # classes in use on the test images
     n_classes: int,
@@ -63,7 +64,7 @@ def collapse(
         said.append(f'the cluster head uses {clusters} of {n_clusters} clusters: lower its weight or raise λ')
     return said
 
-# %% ../nbs/05_track.ipynb #6765d464
+# %% ../nbs/05_track.ipynb #9ea61e6c
 @dataclass(frozen=True, eq=False)
 class Views:
     "A fixed sample of training images as the network sees them now."

@@ -6,7 +6,7 @@
 __all__ = ['ROW', 'Snapshot', 'record', 'look', 'Stepper', 'write_whole', 'state', 'read_state', 'load_state', 'result',
            'Trainer']
 
-# %% ../nbs/08_trainer.ipynb #1326d5d4
+# %% ../nbs/08_trainer.ipynb #5473fe83
 import json
 import os
 import time
@@ -24,7 +24,7 @@ from .models import cost
 from .spec import Spec, commit, from_dict, hardware, versions
 from .track import Views, collapse, entropy, in_use, memorisation
 
-# %% ../nbs/08_trainer.ipynb #824f6b69
+# %% ../nbs/08_trainer.ipynb #4bf31847
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     "The state of a training after an epoch, in small."
@@ -42,29 +42,33 @@ class Snapshot:
         return (f"epoch {self.record['epoch']}: {terms}{pct('test', 'test_acc')}{pct('memorised', 'memorised')}"
                 f"{pct('corrected', 'corrected')} · {self.record['classes_predicted']} classes")
 
-# %% ../nbs/08_trainer.ipynb #4f65050f
+# %% ../nbs/08_trainer.ipynb #e0d1f3cd
 def _pct(pred, labels): return 100*float((pred == labels).float().mean())
 
 def record(trainer: Steered) -> Snapshot:
     "What `history.jsonl` gets for the epoch that just ended."
-    tr, sp, C = trainer, trainer.spec, trainer.train.n_classes
+    tr, C = trainer, trainer.train.n_classes
     w = outputs(tr, tr.train, tr.watch)
     pred, given = w['logits'].argmax(1), tr.labels[tr.watch]
     true = None if tr.train.true is None else tr.train.true[tr.watch].cpu().numpy()
+    clean = tr.test.labels if tr.test.true is None else tr.test.true
     seen, val = outputs(tr, tr.test), outputs(tr, tr.train, tr.val_index) if len(tr.val_index) else None
-    classes, mean_p = in_use(torch.bincount(seen['logits'].argmax(1).cpu(), minlength=C)), seen['logits'].softmax(1).mean(0).cpu()
-    used = in_use(torch.bincount(w['clusters'].argmax(1).cpu(), minlength=w['clusters'].shape[1])) if tr.s.get('w_cluster', 0) else None
+    classes = in_use(torch.bincount(seen['logits'].argmax(1).cpu(), minlength=C))
+    mean_p = seen['logits'].softmax(1).mean(0).cpu()
+    K = w['clusters'].shape[1] if tr.s.get('w_cluster', 0) else None
+    used = in_use(torch.bincount(w['clusters'].argmax(1).cpu(), minlength=K)) if K else None
     alpha = float(tr.s.get('alpha', 1.))
     terms = {k: float(v)/tr.n_seen for k, v in tr.sums.items()}
     rec = dict(epoch=tr.epoch + 1, step=tr.step, seconds=round(tr.seconds, 3), lr=tr.lr, alpha=alpha,
-               loss=terms.pop('loss'), terms=terms, test_acc=_pct(seen['logits'].argmax(1).cpu(), tr.test.labels.cpu()),
+               loss=terms.pop('loss'), terms=terms, test_acc=_pct(seen['logits'].argmax(1), clean.to(tr.spec.device)),
                val_given=None if val is None else _pct(val['logits'].argmax(1), tr.labels[tr.val_index]),
-               **memorisation(pred.cpu().numpy(), given.cpu().numpy(), true), classes_predicted=classes, clusters_used=used,
-               entropy=entropy(mean_p), warnings=collapse(classes, C, used, w['clusters'].shape[1] if used else None, alpha))
+               **memorisation(pred.cpu().numpy(), given.cpu().numpy(), true),
+               classes_predicted=classes, clusters_used=used, entropy=entropy(mean_p),
+               warnings=collapse(classes, C, used, K, alpha))
     loss = F.cross_entropy(w['logits'], given, reduction='none')
     return Snapshot(rec, pred.cpu().numpy().astype(np.int16), loss.cpu().numpy().astype(np.float16))
 
-# %% ../nbs/08_trainer.ipynb #fbcc7afe
+# %% ../nbs/08_trainer.ipynb #b4897b40
 def _pixels(x): return x.permute(0, 2, 3, 1).cpu().numpy()
 
 @torch.no_grad()
@@ -73,7 +77,8 @@ def look(
     n: int = 500,       # images; the watched ones are the most
 ) -> Views:
     "What there is to see of a training now."
-    tr, sp, index = trainer, trainer.spec, trainer.watch[:n] if n >= len(trainer.watch) else trainer.watch[::len(trainer.watch)//n][:n]
+    tr, sp = trainer, trainer.spec
+    index = tr.watch[::max(1, len(tr.watch)//n)][:n]
     x, draws = tr.train.take(index), tr.strong.draw(len(tr.train), sp.seed, 0)[index]
     strong, out, restored = tr.strong.apply(x, draws), outputs(tr, tr.train, index), None
     if getattr(tr.method, 'w_rec', 0):
@@ -81,12 +86,15 @@ def look(
         restored = torch.cat([tr.net.bytes(tr.net(c, restore=True).restored) for c in strong.split(500)])
         tr.net.train()
     given, true = tr.labels[index.to(tr.labels.device)], tr.train.true
+    if true is not None: true = true[index.to(true.device)]
+    cluster = out['clusters'].argmax(1) if 'clusters' in out else None
+    loss = F.cross_entropy(out['logits'], given, reduction='none')
     num = lambda v: None if v is None else v.cpu().numpy()
-    return Views(index.numpy(), _pixels(x), _pixels(strong), None if restored is None else _pixels(restored), tuple(tr.strong.names(draws)),
-                 num(out['features']), num(out['logits'].argmax(1)), num(given), None if true is None else num(true[index.to(true.device)]),
-                 num(out['clusters'].argmax(1)) if 'clusters' in out else None, num(F.cross_entropy(out['logits'], given, reduction='none')))
+    return Views(index.numpy(), _pixels(x), _pixels(strong), None if restored is None else _pixels(restored),
+                 tuple(tr.strong.names(draws)), num(out['features']), num(out['logits'].argmax(1)),
+                 num(given), num(true), num(cluster), num(loss))
 
-# %% ../nbs/08_trainer.ipynb #1a47ac6e
+# %% ../nbs/08_trainer.ipynb #a66a68a7
 class Stepper(Steered):
     "Steps and epochs as iterators."
     def __init__(self, spec: Spec = Spec(), **parts):
@@ -126,7 +134,7 @@ class Stepper(Steered):
         self.epoch, self.in_epoch, self.n_seen, self.feed, self.sums = self.epoch + 1, 0, 0, None, {}
         self.seconds += time.perf_counter() - start
 
-# %% ../nbs/08_trainer.ipynb #4858d891
+# %% ../nbs/08_trainer.ipynb #c6bc6c86
 def write_whole(
     path: Path,
     content,            # text, or a function that writes the file it is given the name of
@@ -139,24 +147,29 @@ def write_whole(
         os.replace(part, path)
     except OSError as e:
         part.unlink(missing_ok=True)
-        raise UserError(f'{path} could not be written ({e.strerror or e}); the file that was there before is unchanged. '
+        raise UserError(f'{path} could not be written ({e.strerror or e}); '
+                        'the file that was there before is unchanged. '
                         'Free some space or choose another folder') from e
 
-# %% ../nbs/08_trainer.ipynb #16115fcd
+# %% ../nbs/08_trainer.ipynb #6da4e29e
 def state(trainer: Stepper) -> dict:
     "Everything a run needs to go on as if it had never stopped."
     tr = trainer
-    return dict(spec=asdict(tr.spec), epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch, n_seen=tr.n_seen, seconds=tr.seconds, sums=tr.sums,
-                history=tr.history, events=tr.events, checksum=tr.noise.checksum if tr.noise else None,
+    return dict(spec=asdict(tr.spec), epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch, n_seen=tr.n_seen,
+                seconds=tr.seconds, sums=tr.sums, history=tr.history, events=tr.events,
+                checksum=tr.noise.checksum if tr.noise else None,
                 method=tr.method.state(), net=tr.net.state_dict(), opt=tr.opt.state_dict())
 
 def read_state(folder) -> dict:
     "The checkpoint of a run folder."
     path = Path(folder)/'checkpoint.pt'
-    if not path.exists(): raise UserError(f'{path} does not exist; expected a run folder that `noisylab train --out` or Trainer(out=...) wrote')
+    if not path.exists():
+        raise UserError(f'{path} does not exist; '
+                        'expected a run folder that `noisylab train --out` or Trainer(out=...) wrote')
     try: res = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e:      # torch raises many kinds: cut off, no zip, a pickle that names code
-        raise UserError(f'{path} is no checkpoint of a run, or is damaged ({type(e).__name__}); train again or restore the file') from None
+        raise UserError(f'{path} is no checkpoint of a run, or is damaged ({type(e).__name__}); '
+                        'train again or restore the file') from None
     if not isinstance(res, dict) or not {'spec', 'net', 'opt', 'step'} <= res.keys():
         raise UserError(f'{path} is a torch file but no checkpoint of noisylab; expected one that a run wrote')
     return res
@@ -167,27 +180,31 @@ def load_state(trainer: Stepper, st: dict):
     for e in st['events']: tr.change(**{k: v for k, v in e.items() if k != 'step'})
     checksum = tr.noise.checksum if tr.noise else None
     if checksum != st['checksum']:
-        raise UserError(f"the labels' checksum is {checksum}, the checkpoint's {st['checksum']}: the data or its order has changed; restore the data")
+        raise UserError(f"the labels' checksum is {checksum}, the checkpoint's {st['checksum']}: "
+                        "the data or its order has changed; restore the data")
     try: tr.net.load_state_dict(st['net']); tr.opt.load_state_dict(st['opt'])
-    except (RuntimeError, ValueError) as e: raise UserError(f'the checkpoint is of another network: {str(e).splitlines()[0]}') from None
+    except (RuntimeError, ValueError) as e:
+        raise UserError(f'the checkpoint is of another network: {str(e).splitlines()[0]}') from None
     tr.method.load_state(st['method'])
     for k in ('epoch', 'step', 'in_epoch', 'n_seen', 'seconds', 'history', 'events'): setattr(tr, k, st[k])
     tr.sums = {k: v.to(tr.spec.device) for k, v in st['sums'].items()}
 
-# %% ../nbs/08_trainer.ipynb #5cca8412
+# %% ../nbs/08_trainer.ipynb #f8537a8b
 ROW = ('data', 'noise', 'rate', 'method', 'epochs', 'seed', 'n_train', 'best', 'last', 'seconds', 'device', 'commit')
 
 def result(trainer: Stepper) -> dict:
     "One run as one row: `ROW` first, then what explains it."
     tr, sp, curve = trainer, trainer.spec, [(r['epoch'], r['test_acc']) for r in trainer.history]
     last, acc = tr.history[-1], [a for _, a in curve]
-    row = dict(data=tr.loaded.name, noise=sp.noise, rate=sp.rate, method=sp.method, epochs=tr.epoch, seed=sp.seed, n_train=len(tr.fit_index),
-               best=max(acc), last=acc[-1], seconds=round(tr.seconds, 1), device=hardware(sp.device), commit=commit())
+    row = dict(data=tr.loaded.name, noise=sp.noise, rate=sp.rate, method=sp.method, epochs=tr.epoch, seed=sp.seed,
+               n_train=len(tr.fit_index), best=max(acc), last=acc[-1], seconds=round(tr.seconds, 1),
+               device=hardware(sp.device), commit=commit())
     return row | {k: last[k] for k in ('classes_predicted', 'memorised', 'corrected', 'val_given')} | dict(
-        n_test=len(tr.test), n_watched=len(tr.watch), realised_rate=tr.noise.rate if tr.noise else None, checksum=tr.noise.checksum if tr.noise else None,
+        n_test=len(tr.test), n_watched=len(tr.watch),
+        realised_rate=tr.noise.rate if tr.noise else None, checksum=tr.noise.checksum if tr.noise else None,
         cost=cost(tr.net), versions=versions(), spec=asdict(sp), curve=curve, events=tr.events)
 
-# %% ../nbs/08_trainer.ipynb #3225180a
+# %% ../nbs/08_trainer.ipynb #4a14a661
 class Trainer(Stepper):
     "A training to iterate over: `for snapshot in trainer`, `for step in trainer.steps()`, or `trainer.fit()`."
     def __init__(self,
@@ -197,12 +214,14 @@ class Trainer(Stepper):
         **parts,                            # `train`, `test`, `net`, `layer`, `method`, see `Setup`
     ):
         if out and (Path(out)/'checkpoint.pt').exists():
-            raise UserError(f'{out} holds a run already; go on with it (Trainer.resume, --resume) or name another folder')
+            raise UserError(f'{out} holds a run already; '
+                            'go on with it (Trainer.resume, --resume) or name another folder')
         super().__init__(spec, **parts)
         self.out, self.checkpoint_every = Path(out) if out else None, checkpoint_every
         if not out: return
         try: self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as e: raise UserError(f'the folder {out} could not be made ({e.strerror}); name another one') from None
+        except OSError as e:
+            raise UserError(f'the folder {out} could not be made ({e.strerror}); name another one') from None
         write_whole(self.out/'spec.json', self.spec.to_json())
 
     @classmethod
@@ -219,6 +238,7 @@ class Trainer(Stepper):
 
     def save(self, folder: str | Path | None = None):
         "Write the checkpoint and the history, to the run folder or another."
+        if not (folder or self.out): raise UserError('save(folder) needs a folder: this run was started without out=')
         folder = Path(folder or self.out)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder/'spec.json', self.spec.to_json())

@@ -362,8 +362,8 @@ def test_images_are_checked_and_frozen():
     ok = Images(pixels, [0, 1, 0, 1], two)
     with pytest.raises(AttributeError): ok.labels = None
     for args in [(pixels.float(), [0]*4, two), (pixels[0], [0], two), (pixels[:, :, :5], [0]*4, two),
-                 (pixels[:0], [], two), (pixels, [0, 2, 0, 0], two), (pixels, [0], two), (pixels, [0]*4, two, [0, 9, 0, 0]),
-                 (pixels, [0]*4, two, None, [1])]:
+                 (pixels[:0], [], two), (pixels, [0, 2, 0, 0], two), (pixels, [0], two),
+                 (pixels, [0]*4, two, [0, 9, 0, 0]), (pixels, [0]*4, two, None, [1])]:
         with pytest.raises(UserError): Images(*args)
     for bad in [4], [-1], [0.], [[0]], [True]:
         with pytest.raises(UserError): ok.take(torch.tensor(bad))
