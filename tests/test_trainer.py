@@ -1,0 +1,164 @@
+"""Runs that are killed, interrupted, damaged or diverge; other people's networks; real images. In real processes."""
+import errno, json, os, pickle, signal, subprocess, sys, time
+from pathlib import Path
+import pytest
+import torch
+from torch import nn
+
+from noisylab.data import UserError, load
+from noisylab.loop import Diverged
+from noisylab.spec import Spec, bf16_pays
+from noisylab.trainer import Trainer, read_state
+
+RUN  = [sys.executable, '-c', 'import sys; from noisylab.cli import main; sys.exit(main())', 'train', '--quiet']
+SPEC = Spec(method='paper', epochs=6, rate=.4, train_size=300, device='cpu')
+ASK  = '--method paper --epochs 6 --rate 0.4 --train-size 300 --device cpu --checkpoint-every 1'.split()
+
+def weights(trainer): return torch.cat([p.detach().flatten() for p in trainer.net.parameters()])
+
+def start(out):
+    "A training in a process of its own."
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*RUN, *ASK, '--out', out], stdout=pipe, stderr=pipe, text=True)
+
+def wait_for(condition, process, seconds=60):
+    end = time.time() + seconds
+    while not condition():
+        assert process.poll() is None and time.time() < end, process.communicate()
+        time.sleep(.02)
+
+@pytest.fixture(scope='module')
+def whole():
+    "An unbroken run."
+    t = Trainer(SPEC); t.fit(progress=False)
+    return t
+
+def epochs(out): return len((out/'history.jsonl').read_text().splitlines()) if (out/'history.jsonl').exists() else 0
+
+def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, whole):
+    out = tmp_path/'run'
+    p = start(out)
+    wait_for(lambda: epochs(out) >= 2, p)
+    p.send_signal(signal.SIGKILL); p.wait()
+    assert 2 <= read_state(out)['epoch'] < 6, 'killed in the middle'
+    again = subprocess.run([*RUN, '--resume', '--out', out], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    t = Trainer.resume(out)
+    assert torch.equal(weights(t), weights(whole))
+    same = ('epoch', 'step', 'loss', 'terms', 'test_acc', 'memorised', 'corrected')
+    assert [{k: r[k] for k in same} for r in t.history] == [{k: r[k] for k in same} for r in whole.history]
+    assert json.loads((out/'result.json').read_text())['last'] == whole.history[-1]['test_acc']
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, whole):
+    out = tmp_path/'run'
+    p = start(out)
+    wait_for(lambda: epochs(out) >= 1, p)
+    p.send_signal(signal.SIGINT)
+    said = p.communicate(timeout=30)
+    assert p.returncode == 130 and f'noisylab train --resume --out {out}' in said[0], said
+    t = Trainer.resume(out); t.fit(progress=False)
+    assert torch.equal(weights(t), weights(whole))
+
+def test_steering_survives_a_break(tmp_path):
+    def steer(t):
+        if t.step == 7: t.change(rate=.2, m=5, lam=.5, lr=.05)
+    a = Trainer(SPEC); a.on_step.append(steer); a.fit(progress=False)
+    b = Trainer(SPEC, tmp_path/'run'); b.on_step.append(steer)
+    for step in b.steps():
+        if step == 9: b.save(); break
+    c = Trainer.resume(tmp_path/'run'); c.fit(progress=False)
+    assert c.events == a.events and torch.equal(weights(a), weights(c))
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    t = Trainer(SPEC, tmp_path/'run'); next(t.steps()); t.save()
+    before = (tmp_path/'run/checkpoint.pt').read_bytes()
+    def full(state, path): Path(path).write_bytes(b'half'); raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr(torch, 'save', full)
+    with pytest.raises(UserError, match='No space left'): t.save()
+    assert (tmp_path/'run/checkpoint.pt').read_bytes() == before
+    assert not [p for p in (tmp_path/'run').iterdir() if p.suffix == '.part']
+
+def test_a_divergence_names_its_term_and_keeps_the_checkpoint(tmp_path):
+    t = Trainer(SPEC, tmp_path/'run', checkpoint_every=1)
+    with pytest.raises(Diverged, match='rec'):
+        for step in t.steps():
+            if t.epoch == 1: t.net.decoder.layers[0].weight.data.fill_(float('nan'))
+    st = read_state(tmp_path/'run')
+    assert st['epoch'] == 1 and all(torch.isfinite(v).all() for v in st['net'].values())
+
+class Evil:
+    def __init__(self, path): self.path = path
+    def __reduce__(self): return Path.touch, (Path(self.path),)
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    (tmp_path/'run').mkdir()
+    for write in (lambda p: torch.save(Evil(tmp_path/'executed'), p),
+                  lambda p: Path(p).write_bytes(pickle.dumps(Evil(tmp_path/'executed')))):
+        write(tmp_path/'run/checkpoint.pt')
+        with pytest.raises(UserError, match='checkpoint'): Trainer.resume(tmp_path/'run')
+        assert not (tmp_path/'executed').exists()
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    t = Trainer(SPEC, tmp_path/'run'); next(t.steps()); t.save()
+    st = read_state(tmp_path/'run')
+    st['spec']['width'] = 2.
+    torch.save(st, tmp_path/'run/checkpoint.pt')
+    with pytest.raises(UserError, match='another network'): Trainer.resume(tmp_path/'run')
+
+class Own(nn.Module):
+    "Somebody's network, with random numbers of its own."
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Dropout2d(.3))
+        self.head = nn.Linear(8, 10)
+    def forward(self, x): return self.head(self.body(x).mean((2, 3)))
+
+def own(**kw):
+    torch.manual_seed(0)
+    return Trainer(SPEC, net=Own(), layer='body', **kw)
+
+def test_dropout_follows_the_seed_and_leaves_the_callers_numbers_alone(tmp_path):
+    a = own(); a.fit(progress=False)
+    b = own(out=tmp_path/'run')
+    torch.manual_seed(5); expected = torch.rand(3); torch.manual_seed(5)
+    for step in b.steps():
+        if step == 8: b.save(); break
+    assert torch.equal(torch.rand(3), expected)
+    c = Trainer.resume(tmp_path/'run', net=Own(), layer='body'); c.fit(progress=False)
+    assert torch.equal(weights(a), weights(c))
+
+@pytest.mark.skipif(not bf16_pays('cpu', 'resnet18'), reason='this processor has no bfloat16 instructions')
+def test_bf16_learns_like_fp32():
+    "Fifty steps of ResNet18 at an eighth of its width: the first losses within 2%, all of them within 5% on average."
+    curves = {}
+    for precision in ('fp32', 'bf16'):
+        t = Trainer(Spec(model='resnet18', width=.125, precision=precision, epochs=9, batch=64, train_size=400, lr=.02,
+                         rate=.2, method='ce_augmented', device='cpu'))
+        seen, steps = [], t.steps()
+        for _ in range(50):
+            next(steps)
+            seen.append(float(t.sums['loss'])/t.n_seen if t.sums else t.history[-1]['loss'])
+        curves[precision] = torch.tensor(seen)
+    apart = (curves['bf16']/curves['fp32'] - 1).abs()
+    assert (apart[:5] < .02).all() and apart.mean() < .05, apart
+
+@pytest.fixture
+def cifar():
+    if not os.environ.get('NOISYLAB_DATA'): pytest.skip('real CIFAR-10: set NOISYLAB_DATA to the folder that has it')
+    return os.environ['NOISYLAB_DATA']
+
+def test_real_cifar10_with_human_labels(cifar):
+    t = Trainer(Spec(data='cifar10', root=cifar, train_size=1000, noise='human:worse', method='ce', width=.125,
+                     noise_settings=dict(file=f'{cifar}/CIFAR-10_human.pt'), epochs=3, batch=64, lr=.02, watch=500))
+    t.test = t.test.subset(torch.arange(1000))
+    row = t.fit(progress=False)
+    assert .35 < row['realised_rate'] < .46 and row['n_train'] == 1000
+    assert row['spec']['ops'] == 'cutout' and row['spec']['crop'] == 4 and row['best'] > 15, 'better than chance'
+
+def test_digits_are_learned_through_the_noise():
+    "What the project is for, in small: half of the labels wrong, and nearly all test images right."
+    row = Trainer(Spec(rate=.5, method='balanced', seed=7, epochs=30, eval_every=10, device='cpu')).fit(progress=False)
+    assert row['last'] > 90 and row['memorised'] < 5 and row['corrected'] > 85, row
+    plain = Trainer(Spec(rate=.5, method='ce', seed=7, epochs=30, eval_every=10, device='cpu')).fit(progress=False)
+    assert plain['memorised'] > 50 and plain['last'] < 75, plain
+    assert load('digits')[0].true is not None
