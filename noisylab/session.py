@@ -79,6 +79,7 @@ class Steering(Watching):
         with self._lock:
             if self.status in FINAL: raise Ended(f'this run is {self.status}; fork it to go on, or start a new session')
             self._wish = wish
+            if self.status == 'paused' and wish in ('run', 'epoch'): self.status = 'running'
             if self._thread is None:
                 self.status = 'starting'
                 self._thread = threading.Thread(target=self._run, name='noisylab session', daemon=True)
