@@ -43,7 +43,8 @@ def curves(
     "What the curves of a run are drawn from."
     tr, h, points = session.trainer, session.history, session.curve.points
     per_epoch = tr.steps_per_epoch if tr else 1
-    if h and not points: points = h
+    first = points[0]['epoch'] if points else np.inf
+    points = [r for r in h if r['epoch'] < first] + points      # a fork's or a loaded run's past
     points = points[::max(1, -(-len(points)//most))]
     terms = {}
     for p in points:

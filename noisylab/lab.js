@@ -1,5 +1,15 @@
 // The lab's face. Python says what there is (`state`, `curves`, `images`, `frames`); buttons and controls say what is wanted.
 
+// Small pictures for the buttons, drawn: not every machine has these letters.
+const ICONS = { start: 'M3 1l10 6-10 6z', pause: 'M2 1h4v12H2zM8 1h4v12H8z', step: 'M1 1l8 6-8 6zM10 1h3v12h-3z', stop: 'M2 2h10v10H2z', anew: 'M7 1a6 6 0 1 0 6 6h-2.2A3.8 3.8 0 1 1 7 3.2V6l5-3.6L7-1z', fork: 'M2 0h3v4l5 3V5l4 3.5-4 3.5V9.6L5 6.7V14H2z' };
+function icon(name) {
+  const e = document.createElementNS('http://www.w3.org/2000/svg', 'svg'), p = document.createElementNS(e.namespaceURI, 'path');
+  e.setAttribute('viewBox', '0 -1 14 16'); e.setAttribute('class', 'nl-icon'); e.setAttribute('aria-hidden', 'true');
+  p.setAttribute('d', ICONS[name]); e.append(p);
+  return e;
+}
+const label = (b, name, text) => { if (b.dataset.label !== text) { b.dataset.label = text; b.replaceChildren(icon(name), text); } };
+
 const COLOURINGS = [['given', 'given label'], ['true', 'true label'], ['pred', 'prediction'], ['cluster', 'cluster'], ['loss', 'loss'], ['wrong', 'label is wrong']];
 
 // Pinned images: original, augmented, restored, error; the operations above.
@@ -29,8 +39,9 @@ class Restorations {
   paint(g, w, t) {
     const c = theme(this.root), f = this.f;
     if (!f || !f.pins) return say(g, w, t, 'original, augmented and restored images appear here once training has begun', c);
-    const n = this.rows.length, p = f.pins.shape[0], L = 62, T = 34, B = n < 4 ? 20 : 2, gap = 4;
-    const s = Math.max(8, Math.min((w - L) / p - gap, (t - T - B) / n - gap));
+    const n = this.rows.length, p = f.pins.shape[0], L = 72, T = 30, B = n < 4 ? 24 : 2, gap = 4;
+    const s = Math.max(8, Math.min(this.small ? 56 : 88, (w - L) / p - gap)), tall = Math.ceil(T + B + n * (s + gap));
+    if (this.tall !== tall) { this.tall = tall; this.hold.style.height = tall + 'px'; return; }     // drawn again at once
     g.font = `10px ${c.font}`; g.fillStyle = c.soft; g.textBaseline = 'middle'; g.textAlign = 'center';
     f.pins.ops.forEach((text, i) => (text || '–').split(', ').slice(0, 3).forEach((op, k, all) => {
       let s1 = op; while (g.measureText(s1).width > s + gap && s1.length > 3) s1 = s1.slice(0, -2) + '…';
@@ -67,17 +78,17 @@ class App {
 
   // ---- what stands on the page
   build() {
-    const button = (id, text, title, f) => { const b = h('button', { class: `nl-button nl-${id}`, title, onclick: f, type: 'button' }, text); this.buttons[id] = b; return b; };
+    const button = (id, text, title, f) => { const b = h('button', { class: `nl-button nl-${id}`, title, onclick: f, type: 'button' }, ...ICONS[id] ? [icon(id)] : [], text); this.buttons[id] = b; return b; };
     this.buttons = {};
     this.presets = h('div', { class: 'nl-presets', role: 'group', 'aria-label': 'presets' }, ...this.fixed.presets.map(p =>
-      h('button', { class: 'nl-preset', type: 'button', title: p.hint, 'data-name': p.name, onclick: () => this.send('preset', { name: p.name }) }, h('b', {}, p.title), h('span', {}, p.line))));
+      h('button', { class: 'nl-preset', type: 'button', title: p.hint, 'data-name': p.name, onclick: () => { this.typing = {}; this.send('preset', { name: p.name }); } }, h('b', {}, p.title), h('span', {}, p.line))));
     this.folder = h('input', { type: 'text', value: 'runs/lab', 'aria-label': 'folder for Save and Load', class: 'nl-folder', size: 12 });
     const bar = h('div', { class: 'nl-bar', role: 'toolbar', 'aria-label': 'run' },
-      button('start', '▶ Start', 'Start a new run with the settings on the left', () => this.send('start')),
-      button('pause', '⏸ Pause', 'Hold after the step that is running; again to go on', () => this.send('pause')),
-      button('step', '⏭ Step one epoch', 'Train to the end of one epoch, then hold', () => this.send('step')),
-      button('stop', '■ Stop', 'End this run', () => this.send('stop')),
-      button('fork', '⑂ Fork', 'A second run from this state, with the settings on the left', () => this.send('fork')),
+      button('start', 'Start', 'Start a new run with the settings on the left', () => this.send('start')),
+      button('pause', 'Pause', 'Hold after the step that is running; again to go on', () => this.send('pause')),
+      button('step', 'Step one epoch', 'Train to the end of one epoch, then hold', () => this.send('step')),
+      button('stop', 'Stop', 'End this run', () => this.send('stop')),
+      button('fork', 'Fork', 'A second run from this state, with the settings on the left', () => this.send('fork')),
       h('span', { class: 'nl-gap' }),
       this.folder,
       button('save', 'Save', 'Write spec, history and checkpoint to that folder', () => this.send('save', { folder: this.folder.value })),
@@ -87,7 +98,7 @@ class App {
     this.status = h('div', { class: 'nl-status', role: 'status', 'aria-live': 'polite' });
     this.runs = h('div', { class: 'nl-runs', role: 'group', 'aria-label': 'runs' });
     this.slider = h('input', { type: 'range', min: 0, max: 1, step: 1, value: 1, class: 'nl-time', 'aria-label': 'epoch shown', oninput: () => this.scrub(+this.slider.value) });
-    this.play = h('button', { class: 'nl-button nl-play', type: 'button', title: 'Play the epochs as an animation', onclick: () => this.animate() }, '▶');
+    this.play = h('button', { class: 'nl-button nl-play', type: 'button', title: 'Play the epochs as an animation', onclick: () => this.animate(), 'aria-label': 'play' }, icon('start'));
     this.live = h('button', { class: 'nl-button nl-live', type: 'button', title: 'Follow the training', onclick: () => this.follow() }, 'Live');
     this.when = h('span', { class: 'nl-when' });
     this.tiles = h('div', { class: 'nl-tiles' });
@@ -104,8 +115,8 @@ class App {
   makeViews() {
     const R = this.root, card = k => this.card(k);
     this.accuracy = new Lines(R, card('curve'), 'Test accuracy');
-    this.memory = new Lines(R, card('curve'), 'Wrong labels memorised');
-    this.agree = new Lines(R, card('curve'), 'Agreement with the given labels');
+    this.memory = new Lines(R, card('curve'), 'Wrong labels learned');
+    this.agree = new Lines(R, card('curve'), 'Agrees with labels');
     this.terms = new Lines(R, card('curve'), 'Loss terms');
     this.by = h('select', { 'aria-label': 'colour the map by', onchange: () => { for (const m of this.maps) m.colourBy(this.by.value); this.legend(); } }, ...COLOURINGS.map(([v, t]) => h('option', { value: v }, t)));
     this.beside = h('select', { 'aria-label': 'show another run beside', onchange: () => this.send('beside', { run: +this.beside.value }) });
@@ -120,8 +131,8 @@ class App {
     this.restored = [0, 1].map(k => { const s = h('div', { class: 'nl-restbox', hidden: k > 0 }); rest.append(s); return Object.assign(new Restorations(R, s), { box: s }); });
     this.ops = h('div', { class: 'nl-ops' }); rest.append(this.ops);
     this.picked = this.card('picked'); this.picked.hidden = true;
-    this.wrongs = new Areas(R, card('third'), 'What becomes of the wrong labels');
-    this.rights = new Areas(R, card('third'), 'And of the right ones');
+    this.wrongs = new Areas(R, card('third'), 'Fate of the wrong labels');
+    this.rights = new Areas(R, card('third'), 'Fate of the right labels');
     this.losses = new Histogram(R, card('third'), 'Loss of each image');
     this.injected = new Heat(R, card('matrix'), 'Noise: what was injected', 'given', 'true');
     this.seen = new Heat(R, card('matrix'), 'Confusion: what the network says', 'predicted', 'true');
@@ -169,7 +180,7 @@ class App {
       row.hidden = s.unused.includes(key);
       row.classList.toggle('nl-later', s.later.includes(key));
       row.dataset.live = s.live.includes(key);
-      if (performance.now() - (this.typing[key] || -1e9) < 1200 && document.activeElement === input) continue;
+      if (performance.now() - (this.typing[key] || -1e9) < 1000) continue;     // what is being moved is not moved back
       if (input.show) { if (v !== null && v !== undefined) input.show(v); else out.textContent = 'auto'; input.disabled = c.key === 'rate' && v === null; }
       else {
         if (c.kind === 'choice' && v !== null && ![...input.options].some(o => o.value === String(v))) input.append(h('option', { value: v }, v));
@@ -179,8 +190,8 @@ class App {
     }
     for (const f of this.controls.querySelectorAll('fieldset')) f.hidden = [...f.querySelectorAll('.nl-row')].every(r => r.hidden);
     for (const [id, b] of Object.entries(this.buttons)) b.disabled = !s.can.includes(id);
-    this.buttons.pause.textContent = s.status === 'paused' ? '▶ Resume' : '⏸ Pause';
-    this.buttons.start.textContent = ['running', 'paused', 'starting'].includes(s.status) ? '↻ Start anew' : '▶ Start';
+    s.status === 'paused' ? label(this.buttons.pause, 'start', 'Resume') : label(this.buttons.pause, 'pause', 'Pause');
+    ['running', 'paused', 'starting'].includes(s.status) ? label(this.buttons.start, 'anew', 'Start anew') : label(this.buttons.start, 'start', 'Start');
     for (const b of this.presets.children) b.setAttribute('aria-pressed', b.dataset.name === s.preset);
     const p = s.progress;
     this.progress.value = p.steps ? p.step / p.steps : 0;
@@ -212,7 +223,7 @@ class App {
     const xmax = Math.max(...all.map(r => r.epochs), 1);
     const events = all.flatMap(r => r.events.map(e => ({ ...e, colour: this.colour(r.id) })));
     const unknown = mine && mine.epoch.length && !mine.known ? 'True labels are not known: nobody knows which labels are wrong' : '';
-    const shared = { events, at, xmax, percent: true };
+    const shared = { events, at, xmax, percent: true, keyless: true };     // the runs above the curves say whose is which
     this.accuracy.show({ ...shared, series: all.map(r => line('test_acc', r)) });
     this.memory.show({ ...shared, series: all.map(r => line('memorised', r)), note: unknown });
     this.agree.show({ ...shared, series: all.map(r => line('watch_given', r)) });
@@ -221,9 +232,9 @@ class App {
     this.terms.show({ series: terms, events: mine ? mine.events.map(e => ({ ...e, colour: this.colour(mine.id) })) : [], at, xmax: mine ? mine.epochs : 1, percent: false });
     const m = mine || { epoch: [], memorised: [], other: [], corrected: [], right_kept: [] };
     const none = mine && mine.known && mine.epoch.length && m.memorised.every(v => v === null) ? 'No label is wrong' : unknown;
-    this.wrongs.show({ x: m.epoch, at, xmax: m.epochs, note: none, parts: [{ name: 'predicted as given: memorised', y: m.memorised, colour: pal[2], dark: true }, { name: 'as something else', y: m.other, colour: pal[4] }, { name: 'as true: corrected', y: m.corrected, colour: pal[0], dark: true }] });
+    this.wrongs.show({ x: m.epoch, at, xmax: m.epochs, note: none, parts: [{ name: 'as given: memorised', y: m.memorised, colour: pal[2], dark: true }, { name: 'as something else', y: m.other, colour: pal[4] }, { name: 'as true: corrected', y: m.corrected, colour: pal[0], dark: true }] });
     const lost = m.right_kept.map(v => v === null ? null : 100 - v);
-    this.rights.show({ x: m.epoch, at, xmax: m.epochs, note: unknown, parts: [{ name: 'predicted as something else', y: lost, colour: pal[4] }, { name: 'predicted as given and true', y: m.right_kept, colour: pal[0], dark: true }] });
+    this.rights.show({ x: m.epoch, at, xmax: m.epochs, note: unknown, parts: [{ name: 'as something else', y: lost, colour: pal[4] }, { name: 'as given and true', y: m.right_kept, colour: pal[0], dark: true }] });
     this.timeline(); this.headline();
   }
   headline() {
@@ -258,7 +269,7 @@ class App {
       this.names[k].textContent = f ? (two ? `${f.name} · ` : '') + `epoch ${fmt(f.epoch)}` + (f.map_epoch !== null && f.map_epoch !== f.epoch ? `, map of epoch ${fmt(f.map_epoch)}` : '') : '';
       if (k && !two) continue;
       this.maps[k].show(f && f.map, this.pictures, this.im?.classes, jump === true);
-      this.restored[k].show(f);
+      this.restored[k].small = !!two; this.restored[k].show(f);
       this.root.dataset['frame' + k] = f ? `${f.run}:${f.epoch}:${f.map_epoch}` : '';
     }
     this.shown();
@@ -348,10 +359,10 @@ class App {
   }
   follow() { if (this.playing) this.animate(); this.scrub(-1); }
   animate() {
-    if (this.playing) { clearInterval(this.playing); this.playing = null; this.play.textContent = '▶'; return; }
+    if (this.playing) { clearInterval(this.playing); this.playing = null; label(this.play, 'start', ''); return; }
     const top = () => +this.slider.max, step = () => Math.max(1, Math.round(top() / 60));
     if (this.at < 0 || this.at >= top()) this.scrub(0);
-    this.play.textContent = '⏸';
+    label(this.play, 'pause', ' ');
     this.playing = setInterval(() => { if (this.at >= top()) this.animate(); else this.scrub(Math.min(top(), this.at + step()), true); }, 350);
   }
   close() {

@@ -75,9 +75,9 @@ class Lines {
   show(data) {
     this.data = data;
     const last = data.series.map(s => `${s.name}: ${s.y.length ? fmt(s.y.at(-1)) : 'nothing yet'}`);
-    this.surface.canvas.setAttribute('aria-label', `${this.title}. ${last.join('; ')}`);
+    this.surface.canvas.setAttribute('aria-label', `${this.title}. ${last.join('; ')}` + (data.events?.length ? `. Changes: ${data.events.map(e => `${e.text} at epoch ${fmt(e.x)}`).join('; ')}` : ''));
     const names = data.series.map(s => s.name).join('|') + data.series.map(s => s.colour).join();
-    if (names !== this.names) {
+    if (names !== this.names && !data.keyless) {
       this.names = names;
       this.key.replaceChildren(...data.series.filter(s => s.name).map(s => h('span', {}, swatch(s.colour, s.dash), s.name)));
     }

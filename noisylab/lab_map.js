@@ -42,14 +42,17 @@ class MapView {
   show(f, pictures, classes, jump) {
     const had = this.f;
     Object.assign(this, { f, pictures, classes });
-    if (!f || !f.xy) { this.goal = this.place = null; this.surface.draw(); return; }
+    if (!f || !f.xy) { clearInterval(this.timer); this.goal = this.place = null; this.surface.draw(); return; }
     const n = f.xy.length / 2, goal = new Float32Array(2 * n);
-    let cx = 0, cy = 0, r = 1e-9;
-    for (let i = 0; i < n; i++) { cx += f.xy[2 * i] / n; cy += f.xy[2 * i + 1] / n; }
-    const far = [];
-    for (let i = 0; i < n; i++) far.push(Math.max(Math.abs(f.xy[2 * i] - cx), Math.abs(f.xy[2 * i + 1] - cy)));
-    r = Math.max(1e-9, [...far].sort((a, b) => a - b)[Math.floor(.995 * (n - 1))]) * 1.04;
-    for (let i = 0; i < n; i++) { goal[2 * i] = Math.max(-1, Math.min(1, (f.xy[2 * i] - cx) / r)); goal[2 * i + 1] = Math.max(-1, Math.min(1, (f.xy[2 * i + 1] - cy) / r)); }
+    const box = [0, 1].map(k => {       // what 99% of the points fill, as middle and half width
+      const v = Array.from({ length: n }, (_, i) => f.xy[2 * i + k]).sort((a, b) => a - b), cut = Math.floor(.005 * n);
+      return [(v[cut] + v[n - 1 - cut]) / 2, Math.max(1e-9, (v[n - 1 - cut] - v[cut]) / 2) * 1.03];
+    });
+    const wide = Math.max(box[0][1], box[1][1]);
+    box.forEach(([mid, half], k) => {   // filled in both directions, stretched by half at most
+      const scale = Math.max(half, wide / 1.5);
+      for (let i = 0; i < n; i++) goal[2 * i + k] = Math.max(-1.02, Math.min(1.02, (f.xy[2 * i + k] - mid) / scale));
+    });
     const same = this.goal && this.goal.length === goal.length && this.goal.every((v, i) => v === goal[i]);
     if (same) { this.surface.draw(); return; }
     this.from = !jump && this.place && this.place.length === goal.length && had ? this.place.slice() : goal;
@@ -85,8 +88,8 @@ class MapView {
     return null;
   }
   at(i, w = this.w, t = this.t) {
-    const s = Math.min(w, t) / 2 - 10, wide = Math.min(1.5, w / t);     // a little wider than high where there is room
-    return [w / 2 + this.place[2 * i] * s * Math.max(1, wide), t / 2 + this.place[2 * i + 1] * s];
+    const x = w / 2 - 14, y = t / 2 - 12, s = Math.min(x, y) * 1.6;     // nor is the card filled at any price
+    return [w / 2 + this.place[2 * i] * Math.min(x, s), t / 2 + this.place[2 * i + 1] * Math.min(y, s)];
   }
   paint(g, w, t) {
     const c = theme(this.root);
