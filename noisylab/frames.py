@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Frame', 'Moments', 'Frames', 'Watched', 'watch', 'first_of_each', 'undone', 'glance', 'given_labels', 'frame', 'save',
-           'read']
+           'read', 'Recorder']
 
 # %% ../nbs/09_frames.ipynb #5fec29b2
 from bisect import bisect_right
@@ -272,3 +272,28 @@ def read(
         own = {k: a[name] for k, name in d.pop('arrays').items()}
         frames.add(Frame(**(empty | d | own | dict(ops=tuple(d['ops'])))))
     return frames, Watched(a['index'], a.get('true'), a['shown'], tuple(text['classes']), a['pictures'])
+
+# %% ../nbs/09_frames.ipynb #80e49d97
+class Recorder:
+    "Keeps a frame an epoch beside a run: `trainer.on_epoch.append(Recorder(trainer))`."
+    def __init__(self,
+        trainer,                # a `Trainer` with a run folder
+        mapper=None,            # (s×d features, s×2 the last map or None) → s×2, such as `embed.tsne`; None: no maps
+        n_map: int = 500,       # images on the map
+        memory: int = 64*2**20, # bytes
+    ):
+        self.path, self.mapper, self.map = trainer.out/'frames.npz', mapper, None
+        self.watched, self.frames, self.pinned = watch(trainer, n_map), Frames(memory), first_of_each(trainer)
+        if trainer.epoch and self.path.exists():
+            for f in read(self.path, memory)[0]:
+                if f.epoch <= trainer.epoch: self.frames.add(f)
+
+    def __call__(self, trainer):
+        tr = trainer
+        if tr.latest:
+            f = frame(tr, tr.latest, self.pinned, self.frames[-1] if len(self.frames) else None)
+            if self.mapper: self.map = self.mapper(tr.latest.features[self.watched.shown], self.map)
+            xy = None if self.map is None else self.map.astype(np.float16)
+            self.frames.add(replace(f, undone=undone(tr), xy=xy))
+        if len(self.frames) and (tr.epoch % tr.checkpoint_every == 0 or tr.epoch == tr.spec.epochs):
+            save(self.path, self.frames, self.watched)

@@ -38,7 +38,7 @@ def pictures(
     why = _draw(files)
     if why is None: return [Path(f['path']) for f in files]
     warnings.warn(f'no {"/".join(formats)}, but HTML: {why}')
-    for k, fig in figures.items(): fig.write_html(folder/f'{k}.html', include_plotlyjs=True)
+    for k, fig in figures.items(): fig.write_html(folder/f'{k}.html', include_plotlyjs=True, config=dict(showSendToCloud=False))
     return [folder/f'{k}.html' for k in figures]
 
 def _draw(files) -> str | None:

@@ -17,6 +17,8 @@ import numpy as np
 
 from .data import UserError
 from .embed import tsne
+from .film import film
+from .frames import read as read_frames
 from .plots import colour, column, curves, describe, memorisation, restorations, template, tsne_map
 
 # %% ../nbs/13_report.ipynb #d147ecb7
@@ -29,6 +31,7 @@ class Run:
     result: dict                            # the row of results
     views: Any = None                       # a `Views` of noisylab.track: what the network sees at the end
     classes: Sequence[str] | None = None    # names; None: numbers
+    frames: tuple | None = None             # `Frames` and `Watched` of noisylab.frames: what it looked like over time
 
 
 def read(
@@ -44,6 +47,7 @@ def read(
                         "check the path, or let the run end first")
     spec, result = (json.loads((folder / n).read_text('utf-8')) for n in ('spec.json', 'result.json'))
     history = [json.loads(line) for line in (folder / 'history.jsonl').read_text('utf-8').splitlines()]
+    if (folder / 'frames.npz').is_file(): more = dict(frames=read_frames(folder / 'frames.npz')) | more
     return Run(label or str(result['method']), spec, history, result, **more)
 
 # %% ../nbs/13_report.ipynb #15e448d0
@@ -226,6 +230,24 @@ def _maps(views, classes):
     return (f'<div class="row">{given}{true}</div>' + (_legend(names) if len(names) <= 20 else '') + note)
 
 # %% ../nbs/13_report.ipynb #c30f72b4
+def _film(frames):
+    "All views over time, with a slider over epochs."
+    epochs, reels = film(*frames)
+    def figure(reel):
+        for fig in reel.figures: fig.layout.template = None
+        text, height = ','.join(fig.to_json() for fig in reel.figures), max(f.layout.height for f in reel.figures)
+        return (f'<figure class="{"many" if reel.wide else ""}"><h4>{_t(reel.title)}</h4><div class="wide">'
+                f'<div class="plot" role="img" aria-label="{_t(reel.title)}" style="height:{height}px"></div>'
+                f'<script type="application/json">[{_json(text)}]</script></div>'
+                + (f'<figcaption>{_t(reel.said)}</figcaption>' if reel.said else '') + '</figure>')
+    rows = ''.join(f'<div class="row">{figure(r)}</div>' for r in reels if r.wide)
+    small = ''.join(figure(r) for r in reels if not r.wide)
+    n = len(epochs) - 1
+    return ('<div class="film"><h4>Over time</h4><p class="reel"><button type="button">Play</button>'
+            f'<input type="range" min="0" max="{n}" value="{n}" aria-label="epoch" data-epochs="{_t(json.dumps(epochs))}">'
+            f'<output>epoch {epochs[-1]:g}</output></p><div class="row">{small}</div>{rows}</div>')
+
+# %% ../nbs/13_report.ipynb #782f4132
 def _section(i, runs):
     "All about one method: `runs` are its seeds, of which the first with views is shown."
     shown = next((r for r in runs if r.views is not None), runs[0])
@@ -239,6 +261,7 @@ def _section(i, runs):
         caption = _CAPTION if v.restored is not None else ''
         parts += [_figure(restorations(v, 10, classes=shown.classes), 'Restorations', caption, 'many'),
                   _maps(v, shown.classes)]
+    if shown.frames is not None: parts.append(_film(shown.frames))
     parts += ['<div class="row">', _figure(memorisation(shown.history), 'What becomes of the wrong labels',
                                            'Of the watched training images with a wrong label.')]
     if terms:
