@@ -73,6 +73,18 @@ def spec_of(
     return from_dict(base | given)
 
 # %% ../nbs/16_cli.ipynb #df5a0b47
+def _record(trainer):
+    "Have the run keep what it looked like, for the slider of its report."
+    from noisylab.data import UserError
+    from noisylab.embed import tsne
+    from noisylab.frames import Recorder
+    if not trainer.out: raise UserError('--frames needs --out FOLDER, the run folder that they go to')
+    def mapped(features, last):
+        try: return tsne(features, last)
+        except UserError: return last       # too few images, or features that are no numbers: the curves tell
+    trainer.on_epoch.append(Recorder(trainer, mapped if find_spec('openTSNE') else None))
+
+# %% ../nbs/16_cli.ipynb #14530fbc
 def train(args) -> int:
     "Train from a spec; the run folder keeps everything."
     from noisylab.data import UserError
@@ -80,6 +92,7 @@ def train(args) -> int:
     if args.resume and not args.out: raise UserError('--resume needs --out FOLDER, the folder of the run to go on with')
     trainer = Trainer.resume(args.out) if args.resume else Trainer(spec_of(args), args.out, args.checkpoint_every)
     sp = trainer.spec
+    if args.frames: _record(trainer)
     for path, why in trainer.loaded.skipped + trainer.test.skipped: print(f'skipped {path}: {why}', file=sys.stderr)
     print(trainer.train, trainer.test, trainer.noise or 'labels as they are',
           f'{sp.method}, {sp.model} at width {sp.width:g}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
@@ -158,6 +171,8 @@ def _train_parser(sub):
     p.add_argument('--resume', action='store_true', help='go on with the run in --out')
     p.add_argument('--spec', metavar='FILE', help='start from a spec.json; other options override it')
     p.add_argument('--checkpoint-every', type=int, default=10, metavar='N', help='epochs between checkpoints (10)')
+    p.add_argument('--frames', action='store_true',
+                   help='keep what each epoch looked like, for the slider of the report (some kB an epoch)')
     p.add_argument('--quiet', action='store_true', help='no progress bar')
     from noisylab.spec import Spec
     own = {f.name: f.default for f in fields(Spec)}
