@@ -156,3 +156,41 @@ def test_report_in_a_browser(browser, tmp_path):
     until(page, 'document.querySelector(".plot .main-svg").clientWidth < 390')
     assert page.evaluate('document.documentElement.scrollWidth') <= 390
     assert said == [] and asked == [file.as_uri()]
+
+
+def filmed(n=60, epochs=30, known=True, colour=False):
+    "What a run looked like over time, made up."
+    from noisylab.frames import Frame, Frames, Watched
+    rng, frames = np.random.RandomState(0), Frames()
+    true, given = (rng.randint(0, 3, n).astype(np.int16) for _ in range(2))
+    x = rng.randint(0, 256, (n, 8, 8, 3 if colour else 1)).astype(np.uint8)
+    for e in range(1, epochs + 1):
+        pred = np.where(rng.rand(n) < e/epochs, true, given).astype(np.int16)
+        frames.add(Frame(e, 10*e, {}, pred, rng.rand(n).astype(np.float16), given, None, np.arange(4), x[:4], x[:4],
+                         x[:4] if known else None, ('Rotate',)*4, np.eye(3, dtype=np.float32) if known else None,
+                         {'Rotate': (8, .1, .1/e)} if known else None, (e*rng.rand(n, 2)).astype(np.float16)))
+    return frames, Watched(np.arange(n), true if known else None, np.arange(n), (NASTY, 'b', 'c'), x)
+
+
+def test_a_run_over_time(browser, tmp_path):
+    "The slider moves all views at once, by keyboard too; play goes through them and stops at the end."
+    import dataclasses
+    one = dataclasses.replace(run('plain'), frames=filmed())
+    file = write([one, dataclasses.replace(run('mine'), frames=filmed(epochs=3, known=False, colour=True))],
+                 tmp_path/'report.html')
+    page, said, asked = opened(browser, file, viewport=dict(width=1280, height=900))
+    film, other = page.locator('.film').all()
+    points = 'JSON.stringify(document.querySelector(".film .plot").data[0].x)'
+    last = page.evaluate(points)
+    assert film.locator('output').inner_text() == 'epoch 30' and film.locator('.plot').count() == 8
+    assert other.locator('.plot').count() == 6      # no map by true label, nothing restored
+    film.locator('input').focus()
+    page.keyboard.press('Home')
+    until(page, f"{points} !== '{last}'")
+    assert film.locator('output').inner_text() == 'epoch 1' and other.locator('output').inner_text() == 'epoch 3'
+    other.locator('.reel button').click()
+    until(page, "document.querySelectorAll('.film output')[1].textContent === 'epoch 3' && "
+                "document.querySelectorAll('.film .reel button')[1].textContent === 'Play'")
+    assert page.evaluate('document.documentElement.scrollWidth') <= 1280
+    assert not page.locator('[data-title^="Share"]').count(), 'a button that uploads the figure'
+    assert said == [] and asked == [file.as_uri()]
