@@ -51,6 +51,12 @@ class Noisy:
         return (f'Noisy({self.kind}{asked}: {100*self.rate:.2f}% of {len(self.given):,} labels wrong, '
                 f'{len(self.matrix)} classes, checksum {self.checksum})')
 
+# %% ../nbs/01_noise.ipynb #691517b5
+def _noisy(given: np.ndarray, true: np.ndarray, kind: str, rate: float | None, n_classes: int) -> Noisy:
+    "A `Noisy` with what can be counted counted"
+    matrix = transition(true, given, n_classes)
+    return Noisy(given, true, kind, rate, float((given != true).mean()), matrix, checksum(given))
+
 # %% ../nbs/01_noise.ipynb #485d46d0
 def _labels(labels, n_classes: int, what: str = 'labels') -> np.ndarray:
     "`labels` as int64, or a `UserError` that says what is wrong with them"
@@ -363,9 +369,3 @@ def inject(
         if kind == 'instance':   given[at] = instance(c, u, x[at], n_classes, rate, seed)
         if kind == 'given':      given[at] = by_matrix(c, u, rows[c])
     return _noisy(given, true, kind, rate, n_classes)
-
-
-def _noisy(given: np.ndarray, true: np.ndarray, kind: str, rate: float | None, n_classes: int) -> Noisy:
-    "A `Noisy` with what can be counted counted"
-    matrix = transition(true, given, n_classes)
-    return Noisy(given, true, kind, rate, float((given != true).mean()), matrix, checksum(given))

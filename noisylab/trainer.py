@@ -10,6 +10,7 @@ __all__ = ['ROW', 'Snapshot', 'record', 'look', 'Stepper', 'write_whole', 'state
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Iterator
@@ -142,14 +143,15 @@ def write_whole(
     "Write a file under another name and rename it."
     part = path.with_name(path.name + '.part')
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         if callable(content): content(part)
         else: part.write_text(content, encoding='utf-8')
         os.replace(part, path)
-    except OSError as e:
-        part.unlink(missing_ok=True)
-        raise UserError(f'{path} could not be written ({e.strerror or e}); '
-                        'the file that was there before is unchanged. '
-                        'Free some space or choose another folder') from e
+    except (OSError, RuntimeError) as e:    # torch.save says RuntimeError when the disk is full
+        with suppress(OSError): part.unlink()
+        why = getattr(e, 'strerror', None) or 'the disk may be full'
+        raise UserError(f'{path} could not be written ({why}); what was there before is unchanged. '
+                        'Free some space, or choose another folder') from None
 
 # %% ../nbs/08_trainer.ipynb #6da4e29e
 def state(trainer: Stepper) -> dict:
@@ -231,15 +233,10 @@ class Trainer(Stepper):
         **parts,                            # `train`, `test`, `net`, `layer`, `method`, see `Setup`
     ):
         if out and (Path(out)/'checkpoint.pt').exists():
-            raise UserError(f'{out} holds a run already; '
-                            'go on with it (Trainer.resume, --resume) or name another folder')
+            raise UserError(f'{out} holds a run already; go on with it (Trainer.resume, --resume) or name another')
         super().__init__(spec, **parts)
         self.out, self.checkpoint_every = Path(out) if out else None, checkpoint_every
-        if not out: return
-        try: self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise UserError(f'the folder {out} could not be made ({e.strerror}); name another one') from None
-        write_whole(self.out/'spec.json', self.spec.to_json())
+        if self.out: write_whole(self.out/'spec.json', self.spec.to_json())
 
     @classmethod
     def resume(cls,
@@ -257,7 +254,6 @@ class Trainer(Stepper):
         "Write the checkpoint and the history, to the run folder or another."
         if not (folder or self.out): raise UserError('save(folder) needs a folder: this run was started without out=')
         folder = Path(folder or self.out)
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder/'spec.json', self.spec.to_json())
         write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
         write_whole(folder/'checkpoint.pt', lambda path: torch.save(state(self), path))
