@@ -37,6 +37,7 @@ class Method:
     def heads(self, n_classes: int) -> dict: return {}  # `decoder`, `clusters`, `decoder_width` for `make_net`
     def begin(self, n_classes: int, n_images: int, device): "Called once, before the first step."
     def on_epoch(self, epoch: int): "Called before each epoch, which are counted from 0."
+    def relabelled(self): "Called when the given labels have changed; returns what starts anew, in words, or None."
     def scalars(self, t: float) -> dict: return {}      # `s` of `terms` at progress `t`; `w_NAME` weighs term NAME
     def terms(self, net: RobustNet, b: Batch, s: dict) -> dict: raise NotImplementedError
     def state(self) -> dict: return {}                  # tensors and plain values, for a checkpoint
