@@ -55,14 +55,17 @@ def run_all(
 ) -> dict:                                      # name → row, in the order of `specs`
     "Run specs side by side."
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-    rows, threads = {}, max(1, (os.cpu_count() or 1)//workers)
+    rows, failed, threads = {}, [], max(1, (os.cpu_count() or 1)//workers)
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _worker_threads, (threads,))
     try:
         jobs = {pool.submit(run, s, Path(folder)/name): name for name, s in specs.items()}
         for job in as_completed(jobs):
-            rows[jobs[job]] = job.result()
-            if said: said(jobs[job], rows[jobs[job]])
+            try: rows[jobs[job]] = job.result()
+            except UserError as e: failed.append(f'{jobs[job]}: {e}')       # the others go on
+            else:
+                if said: said(jobs[job], rows[jobs[job]])
     finally: pool.shutdown(cancel_futures=True)
+    if failed: raise UserError('; '.join(failed))
     return {name: rows[name] for name in specs}
 
 # %% ../nbs/15_experiments.ipynb #b20c7865

@@ -17,8 +17,8 @@ from .augment import DIGIT_OPS, OPS, OPS_CUTOUT, RandAugment, Weak
 from .data import Images, UserError, load
 from .feed import Feed, noisy, split
 from .methods import Batch, Method, make
-from .models import Tapped, make_net
-from .spec import Spec, resolve
+from .models import Tapped, make_net, memory_format
+from .spec import OWN, Spec, resolve
 
 # %% ../nbs/08_loop.ipynb #e8849fa9
 def lr_at(
@@ -32,6 +32,15 @@ def lr_at(
 
 # %% ../nbs/08_loop.ipynb #5b1787b6
 OP_SETS = dict(randaugment=OPS, cutout=OPS_CUTOUT, digits=DIGIT_OPS)
+
+def _named(spec, net, method):
+    "The spec with the names of parts that were handed over; without them if it asks for some."
+    for k, part in dict(model=net, method=method).items():
+        if part is None and str(getattr(spec, k)).startswith(OWN):
+            raise UserError(f'the {k} of this run is {getattr(spec, k)}; '
+                            f'hand over {"net" if k == "model" else k}= again')
+    if net is not None: spec = replace(spec, model=OWN + type(net).__name__)
+    return spec if method is None else replace(spec, method=OWN + type(method).__name__, settings=method.settings())
 
 class Setup:
     "The parts of a run: images, network, method, optimiser."
@@ -47,12 +56,16 @@ class Setup:
         if (train is None) != (test is None):
             raise UserError('only one of train= and test= was given; give both, or neither')
         if train is None:
+            if spec.data.startswith(OWN):
+                raise UserError(f'this run is of {spec.data}; hand over train= and test= again')
             train, test = load(spec.data, spec.root, spec.train_size, spec.seed, spec.size, spec.grey, spec.on_bad)
-        self.spec = spec = resolve(spec, train.shape[1])
+        else: spec = replace(spec, data=OWN + train.name)
+        self.spec = spec = resolve(_named(spec, net, method), train.shape[1])
         self.loaded = train
         self.train, self.noise = noisy(train, spec)
         self.train = self.train.to(spec.device)
         self.test, (self.fit_index, self.val_index) = test.to(spec.device), split(len(train), spec.val, spec.seed)
+        if len(self.fit_index) < 2: raise UserError(f'{len(self.fit_index)} image is left to train on; 2 are the least')
         order = np.random.RandomState([spec.seed, 40]).permutation(len(self.fit_index))
         self.watch = self.fit_index[torch.from_numpy(np.sort(order[:spec.watch]))]
         self.method = method or make(spec.method, **spec.settings)
@@ -60,7 +73,8 @@ class Setup:
         self.method.begin(C, len(train), spec.device)
         mean, std = train.stats()
         self.net = make_net(spec.model if net is None else net, train.shape, C, mean, std, spec.width, layer, spec.seed,
-                            **self.method.heads(C)).to(spec.device, memory_format=torch.channels_last)
+                            **self.method.heads(C))
+        self.net.to(spec.device, memory_format=memory_format(self.net, spec.device))
         self.dropout = isinstance(self.net.backbone, Tapped)    # somebody else's network may draw random numbers
         self.opt = torch.optim.SGD(self.net.parameters(), spec.lr, spec.momentum, weight_decay=spec.weight_decay)
         self.labels = self.train.labels.to(spec.device)
@@ -78,10 +92,11 @@ def outputs(
     setup: Setup,
     images: Images,
     index: torch.Tensor | None = None,  # which of them; None: all
-    batch: int = 1000,
+    batch: int | None = None,           # None: 1,000 at 32 pixels, fewer of larger ones
 ) -> dict:      # 'logits', 'features' and, with a cluster head, 'clusters': float32 tensors
     "What the network says of images as they are."
     index = torch.arange(len(images)) if index is None else index
+    batch = batch or max(10, min(1000, 1000*32**2//images.shape[1]**2))
     was, seen = setup.net.training, []
     setup.net.eval()
     try:
@@ -119,6 +134,7 @@ class Loop(Setup):
     def _open(self):
         if self.in_epoch == 0: self.method.on_epoch(self.epoch)
         sp = self.spec
+        self.net.train()
         self.feed = Feed(self.train, self.fit_index, sp.batch, self.weak, self.strong if self.method.strong else None,
                          sp.seed, self.epoch, sp.device, self.in_epoch*sp.batch)
 
@@ -136,6 +152,13 @@ class Loop(Setup):
         if self.spec.device == 'cpu': self._check()
         self.opt.zero_grad(set_to_none=True); loss.backward(); self.opt.step()
         self.step += 1; self.in_epoch += 1; self.n_seen += len(idx)
+
+    def sound(self):
+        "Raise `Diverged` unless loss and weights are finite: what is not, is not measured and not saved."
+        if self.sums: self._check()
+        bad = [k for k, v in self.net.state_dict().items() if v.is_floating_point() and not torch.isfinite(v).all()]
+        if bad: raise Diverged(f'the weights ({bad[0]} first) became infinite or no number in epoch {self.epoch + 1}, '
+                               f'by step {self.step}; try a lower learning rate than {self.lr:g}')
 
     def _check(self):
         if np.isfinite(float(self.sums['loss'])): return

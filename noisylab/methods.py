@@ -117,6 +117,14 @@ class PaperSettings(Method):
             v = getattr(self, k)
             if not (v is None and k == 'alpha' or isinstance(v, (int, float)) and 0 <= v <= top):
                 raise UserError(f'{k}={v!r}; expected a number from 0 to {top:g}')
+        for k in ('clusters', 'decoder_width'):
+            v = getattr(self, k)
+            if not (v is None or isinstance(v, int) and not isinstance(v, bool)):
+                raise UserError(f'{k}={v!r}; expected a whole number, or None')
+        if not isinstance(self.target_grad, bool):
+            raise UserError(f'target_grad={self.target_grad!r}; expected True or False')
+        if not (self.prior is None or isinstance(self.prior, (tuple, list))):
+            raise UserError(f'prior={self.prior!r}; expected a list with a share for each class, or None')
         if self.clusters is not None and self.clusters < 2:
             raise UserError(f'clusters={self.clusters}; expected 2 or more')
 
@@ -149,7 +157,7 @@ class Paper(PaperSettings):
         keep = lambda view: nullcontext() if self.bn in ('both', view) else _frozen_stats(net)
         learn = self.w_cluster or self.view != 'strong'
         with keep('strong'): strong = net(b.strong, restore=bool(self.w_rec))
-        if not (learn or self.pseudo == 'weak'): return strong, None
+        if not (learn or 'weak' in (self.pseudo, self.bn)): return strong, None
         with keep('weak'), nullcontext() if learn else torch.no_grad(): return strong, net(b.weak)
 
     def terms(self, net, b, s):

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from .data import UserError
 from .loop import NOTES, Steered, outputs
 from .models import cost
+from .noise import checksum
 from .spec import Spec, commit, from_dict, hardware, versions
 from .track import Views, collapse, entropy, in_use, memorisation
 
@@ -71,9 +72,11 @@ def record(trainer: Steered) -> Snapshot:
     mean_p = seen['logits'].softmax(1).mean(0).cpu()
     K = w['clusters'].shape[1] if tr.s.get('w_cluster', 0) else None
     used = in_use(torch.bincount(w['clusters'].argmax(1).cpu(), minlength=K)) if K else None
-    alpha = float(tr.s.get('alpha', 1.))
+    alpha, lr = float(tr.s.get('alpha', 1.)), tr.opt.param_groups[0]['lr']      # of the last step
     terms = {k: float(v)/tr.n_seen for k, v in tr.sums.items()}
-    rec = dict(epoch=tr.epoch + 1, step=tr.step, seconds=round(tr.seconds, 3), lr=tr.lr, alpha=alpha,
+    images_per_s = round(tr.step*tr.spec.batch/max(tr.seconds, 1e-9), 1)
+    rec = dict(epoch=tr.epoch + 1, step=tr.step, seconds=round(tr.seconds, 3), images_per_s=images_per_s, lr=lr,
+               alpha=alpha,
                loss=terms.pop('loss'), terms=terms, test_acc=_pct(seen['logits'].argmax(1), clean.to(tr.spec.device)),
                val_given=None if val is None else _pct(val['logits'].argmax(1), tr.labels[tr.val_index]),
                **memorisation(pred.cpu().numpy(), given.cpu().numpy(), true),
@@ -101,7 +104,7 @@ def look(
         tr.net.train()
     given, true = tr.labels[index.to(tr.labels.device)], tr.train.true
     if true is not None: true = true[index.to(true.device)]
-    cluster = out['clusters'].argmax(1) if 'clusters' in out else None
+    cluster = out['clusters'].argmax(1) if 'clusters' in out and getattr(tr.method, 'w_cluster', 0) else None
     loss = F.cross_entropy(out['logits'], given, reduction='none')
     num = lambda v: None if v is None else v.cpu().numpy()
     return Views(index.numpy(), _pixels(x), _pixels(strong), None if restored is None else _pixels(restored),
@@ -140,8 +143,8 @@ class Stepper(Steered):
 
     def _close(self):
         "End an epoch: check, measure, record."
-        self._check()
         start = time.perf_counter()
+        self.sound()
         due = (self.epoch + 1) % self.spec.eval_every == 0 or self.epoch + 1 == self.spec.epochs
         self.latest = record(self) if due else None
         if due: self.history.append(self.latest.record)
@@ -172,7 +175,7 @@ def state(trainer: Stepper) -> dict:
     tr = trainer
     return dict(spec=asdict(tr.spec), epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch, n_seen=tr.n_seen,
                 seconds=tr.seconds, sums=tr.sums, history=tr.history, events=tr.events,
-                checksum=tr.noise.checksum if tr.noise else None,
+                checksum=checksum(tr.labels.cpu().numpy()), checkpoint_every=getattr(tr, 'checkpoint_every', None),
                 method=tr.method.state(), net=tr.net.state_dict(), opt=tr.opt.state_dict())
 
 def read_state(folder) -> dict:
@@ -193,9 +196,9 @@ def load_state(trainer: Stepper, st: dict):
     "Put a trainer into the state that `state` gave."
     tr = trainer
     for e in st['events']: tr.change(**{k: v for k, v in e.items() if k not in NOTES})
-    checksum = tr.noise.checksum if tr.noise else None
-    if checksum != st['checksum']:
-        raise UserError(f"the labels' checksum is {checksum}, the checkpoint's {st['checksum']}: "
+    now = checksum(tr.labels.cpu().numpy())
+    if now != st['checksum']:
+        raise UserError(f"the labels' checksum is {now}, the checkpoint's {st['checksum']}: "
                         "the data or its order has changed; restore the data")
     try: tr.net.load_state_dict(st['net']); tr.opt.load_state_dict(st['opt'])
     except (RuntimeError, ValueError) as e:
@@ -216,7 +219,7 @@ def result(trainer: Stepper) -> dict:
                device=hardware(sp.device), commit=commit())
     return row | {k: last[k] for k in ('classes_predicted', 'memorised', 'corrected', 'val_given')} | dict(
         n_test=len(tr.test), n_watched=len(tr.watch),
-        realised_rate=tr.noise.rate if tr.noise else None, checksum=tr.noise.checksum if tr.noise else None,
+        realised_rate=tr.noise.rate if tr.noise else None, checksum=checksum(tr.labels.cpu().numpy()),
         cost=cost(tr.net), versions=versions(), spec=asdict(sp), curve=curve, events=tr.events)
 
 # %% ../nbs/08_trainer.ipynb #4a14a661
@@ -254,22 +257,25 @@ class Trainer(Stepper):
     @classmethod
     def resume(cls,
         folder: str | Path,     # of the run
+        device: str | None = None,  # another than the run had
         **parts,                # what the first `Trainer` was given besides its spec
     ) -> 'Trainer':
         "Go on with a run from its last checkpoint, to the same numbers as if it had not stopped."
         st = read_state(folder)
-        tr = cls(from_dict(st['spec']), **parts)
+        tr = cls(from_dict(st['spec'] | ({'device': device} if device else {})), **parts)
         load_state(tr, st)
-        tr.out = Path(folder)
+        tr.out, tr.checkpoint_every = Path(folder), st['checkpoint_every'] or tr.checkpoint_every
         return tr
 
     def save(self, folder: str | Path | None = None):
         "Write the checkpoint and the history, to the run folder or another."
         if not (folder or self.out): raise UserError('save(folder) needs a folder: this run was started without out=')
         folder = Path(folder or self.out)
+        self.sound()
+        st = state(self)
         write_whole(folder/'spec.json', self.spec.to_json())
         write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
-        write_whole(folder/'checkpoint.pt', lambda path: torch.save(state(self), path))
+        write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
 
     def _close(self):
         super()._close()
