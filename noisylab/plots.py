@@ -227,11 +227,12 @@ def restorations(
         error = abs(views.restored[at].astype(float) - views.original[at])
         rows |= {'restored': rgb(views.restored), 'error': _heat(error)}
         said = [f'{t}<br>mean error {e:.1f} of 255' for t, e in zip(said, error.mean((1, 2, 3)))]
-    return _pictures(rows, list(said), [views.ops[i] for i in at])
+    note = '' if 'restored' in rows else 'no decoder: nothing is restored'
+    return _pictures(rows, list(said), [views.ops[i] for i in at], note)
 
 # %% ../nbs/12_plots.ipynb #b202d5e6
-def _pictures(rows, said, ops):
-    "Named `rows` of pictures, what is `said` of each column, the operations on top."
+def _pictures(rows, said, ops, note=''):
+    "Named `rows` of pictures, what is `said` of each column, the operations on top, a `note` below."
     go, n, k = _go(), len(rows), len(said)
     source = 'data:image/png;base64,' + base64.b64encode(png(grid(np.stack(list(rows.values()))))).decode()
     x, y = np.arange(k) + .47, np.arange(n) + .47           # the middle of each cell, its gap left out
@@ -242,8 +243,8 @@ def _pictures(rows, said, ops):
     words = [op.split(', ') if isinstance(op, str) else op for op in ops]
     for i, w in enumerate(words):
         fig.add_annotation(text='<br>'.join(map(_text, w)), x=x[i], y=-.08, yanchor='bottom', **look)
-    top, foot = .14 + .16 * max(map(len, words), default=0), .04 if 'restored' in rows else .2      # in cells
-    if foot > .1: fig.add_annotation(text='no decoder: nothing is restored', x=k/2, y=n + .1, **look)
+    top, foot = .14 + .16 * max(map(len, words), default=0), .2 if note else .04      # in cells
+    if note: fig.add_annotation(text=note, x=k/2, y=n + .1, **look)
     fig.update_xaxes(range=[0, k], visible=False, constrain='domain', constraintoward='left')
     fig.update_yaxes(range=[n + foot, -top], tickvals=y, ticktext=[f'{r} ' for r in rows], showgrid=False,
                      scaleanchor='x', constrain='domain')

@@ -9,6 +9,8 @@ CHROMIUM = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
             '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage']
 JUPYTER  = f'--IdentityProvider.token={TOKEN} --LabApp.expose_app_in_browser=True --ServerApp.port_retries=0'
 
+MARK     = f'NOISYLAB_BROWSER_TEST={os.getpid()}'
+
 pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope='module')
@@ -33,6 +35,7 @@ def lab(chromium, tmp_path):
     "A running `make lab` that writes to a temporary folder only: its address and its log."
     port, log = free_port(), tmp_path/'lab.log'
     env = {k: v for k, v in os.environ.items() if k not in ('DISPLAY', 'WAYLAND_DISPLAY', 'MAKEFLAGS', 'MAKELEVEL')}
+    env[MARK.split('=')[0]] = MARK.split('=')[1]
     make = ['make', 'lab', f'PORT={port}', f'VENV={sys.prefix}', 'INSTALL=:', f'LAB_DIR={tmp_path}/lab',
             f'JUPYTER_HOME={tmp_path}/jupyter', f'LAB_FLAGS={JUPYTER}']
     url = f'http://127.0.0.1:{port}'
@@ -45,7 +48,7 @@ def lab(chromium, tmp_path):
             try: api(f'{url}/api/status'); break
             except OSError: time.sleep(.3)
         yield url, log
-        api(f'{url}/api/shutdown', 'POST')
+        if server.poll() is None: api(f'{url}/api/shutdown', 'POST')
         server.wait(20)
     finally:
         if server.poll() is None: os.killpg(server.pid, signal.SIGKILL)
@@ -88,13 +91,48 @@ def drawn(page, i, kinds):
     for k in kinds: cell.locator(f':is({RICH[k]}):visible').first.wait_for(timeout=30_000)
     if 'image/png' in kinds: assert cell.locator('img').first.evaluate('e => e.naturalWidth'), 'a broken picture'
 
-def test_make_lab_runs_the_notebook_to_its_end(lab, page):
-    url, log = lab
-    before = (ROOT/'nbs/tutorials/lab.ipynb').read_bytes()
+def picture(page, where):
+    "What a canvas of the lab shows now."
+    return page.locator(f'.noisylab {where} canvas').first.evaluate('c => c.toDataURL()')
+
+def changes(page, *where, seconds=20):
+    "Wait until each of these pictures is another one."
+    before, end = {w: picture(page, w) for w in where}, time.time() + seconds
+    while left := [w for w in before if picture(page, w) == before[w]]:
+        assert time.time() < end, f'these stand still: {left}'
+        page.wait_for_timeout(100)
+
+def epoch(page): return float(page.locator('.noisylab').get_attribute('data-frame0').split(':')[1])
+def status(page, *names, seconds=20):
+    page.locator(', '.join(f'.noisylab[data-status="{n}"]' for n in names)).wait_for(timeout=1000*seconds)
+
+def told(page, i, text, seconds=20):
+    "Run cell `i`; how many seconds until its output holds `text`."
+    page.evaluate(f'{PANEL}.content.activeCellIndex = {i}; jupyterapp.commands.execute("notebook:run-cell")')
+    start = time.time()
+    page.locator('.jp-Notebook .jp-Cell').nth(i).locator('.jp-OutputArea-output', has_text=text).wait_for(
+        timeout=1000*seconds)
+    return time.time() - start
+
+def busy(page, i, seconds):
+    "Add cell `i` and have it keep the kernel busy."
+    page.evaluate(f'''{PANEL}.content.activeCellIndex = {i - 1}; jupyterapp.commands.execute("notebook:insert-cell-below")
+        .then(() => {{ {PANEL}.content.activeCell.model.sharedModel.setSource("import time; time.sleep({seconds})");
+                       jupyterapp.commands.execute("notebook:run-cell"); }})''')
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="busy"]').wait_for(timeout=5000)
+
+def left_over():
+    "Processes that this test's server has begun and that are still there."
+    def marked(p):
+        try: return MARK.encode() in (p/'environ').read_bytes()
+        except OSError: return False
+    return [p.name for p in Path('/proc').glob('[0-9]*') if p.name != str(os.getpid()) and marked(p)]
+
+def run_all(page, url):
     page.goto(f'{url}/lab/tree/lab.ipynb?token={TOKEN}')
     page.wait_for_function(READY, timeout=60_000)
     page.evaluate(START)
-    page.wait_for_function('() => window.ended !== null', timeout=300_000)
+    page.wait_for_function('() => window.ended !== null', timeout=120_000)
     cells = page.evaluate(f'{PANEL}.content.model.toJSON()')['cells']
     outputs = {i: c['outputs'] for i, c in enumerate(cells) if c['cell_type'] == 'code'}
     broken = [o for os in outputs.values() for o in os if o['output_type'] == 'error']
@@ -102,10 +140,58 @@ def test_make_lab_runs_the_notebook_to_its_end(lab, page):
     assert page.evaluate('window.ended') == 'true'
     skipped = [i for i in outputs if ''.join(cells[i]['source']).strip() and not cells[i]['execution_count']]
     assert not skipped, f'cells that did not run: {skipped}'
-
     kinds = {i: rich(os) for i, os in outputs.items()}
     assert any(kinds.values()), 'nothing to look at'
     for i, k in kinds.items(): drawn(page, i, k)
+
+def test_the_lab_in_a_browser(lab, page):
+    url, log = lab
+    before = (ROOT/'nbs/tutorials/lab.ipynb').read_bytes()
+    run_all(page, url)
+    press = lambda name: page.locator(f'.nl-{name}').click()
+
+    press('start')      # curves, pictures and points change while it trains
+    status(page, 'running')
+    page.locator('.noisylab[data-frame0*=":"]:not([data-frame0$="null"])').wait_for(timeout=40_000)
+    changes(page, '.nl-curve', '.nl-map', '.nl-restored', '.nl-third', '.nl-matrix:has(h3:text("Confusion"))')
+    assert page.locator('.nl-suspects .nl-img').count() > 5
+
+    page.locator('[data-key=rate] input').fill('0.5')       # a slider acts, leaves an event, and the values say so
+    page.locator('.nl-curve canvas[aria-label*="rate = 0.5"]').first.wait_for(timeout=10_000)
+    assert told(page, 3, "'rate': 0.5") < 5, 'a cell must answer while the network trains'
+
+    busy(page, 4, 6)        # buttons work while a cell is busy
+    start = time.time()
+    press('pause'); status(page, 'paused')
+    assert time.time() - start < 4
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=20_000)
+    seen = epoch(page)
+    press('step'); page.wait_for_function(f'''() => +document.querySelector(".noisylab").dataset.frame0.split(":")[1] > {seen}''')
+    status(page, 'paused')
+
+    page.locator('.nl-time').fill('1')      # back in time, and on
+    page.locator('.noisylab[data-frame0^="0:1:"]').wait_for(timeout=5000)
+    press('live'); page.locator('.noisylab:not([data-frame0^="0:1:"])').wait_for(timeout=5000)
+
+    page.locator('.nl-map canvas').first.evaluate('c => c.scrollIntoView({block: "center"})')
+    page.wait_for_timeout(300)
+    box = page.locator('.nl-map canvas').first.bounding_box()      # a lasso around everything opens a grid
+    page.mouse.move(box['x'] + 3, box['y'] + 3); page.mouse.down()
+    for x, y in ((.99, .01), (.99, .99), (.01, .99)): page.mouse.move(box['x'] + x*box['width'], box['y'] + y*box['height'])
+    page.mouse.up()
+    assert page.locator('.nl-picked .nl-img').count() >= 100
+    page.keyboard.press('Escape'); page.keyboard.press('ArrowRight')
+    assert 'given' in page.locator('.nl-tip:visible').inner_text()
+
+    press('fork'); page.locator('.noisylab[data-frame1*=":"]').wait_for(timeout=20_000)       # two runs, two maps
+    assert page.locator('.nl-run').count() == 2 and page.locator('.nl-map:visible').count() == 2
+    press('pause'); status(page, 'running'); press('stop'); status(page, 'stopped')
+
+    page.evaluate('jupyterapp.commands.execute("docmanager:save")'); page.wait_for_timeout(500)
+    page.reload()       # the lab is there again, as it was
+    page.locator('.noisylab[data-status="stopped"][data-frame0*=":"]').wait_for(timeout=40_000)
+    page.wait_for_function(READY, timeout=60_000)
+    told(page, 1, ''); status(page, 'none')      # the cell again: a new lab, the old one is closed
 
     here = (url, url.replace('http', 'ws'), 'data:', 'blob:', 'about:')
     assert not page.locator('.jp-Dialog, .Toastify__toast').count(), 'JupyterLab asks something'
@@ -113,3 +199,8 @@ def test_make_lab_runs_the_notebook_to_its_end(lab, page):
     assert not left, f'asked other machines: {left}'
     assert not page.seen['errors']
     assert (ROOT/'nbs/tutorials/lab.ipynb').read_bytes() == before, 'the repository was written to'
+    api(f'{url}/api/shutdown', 'POST')
+    end = time.time() + 20
+    while rest := left_over():
+        assert time.time() < end, f'still there: {rest}'
+        time.sleep(.3)

@@ -1,0 +1,184 @@
+// The map: points that move from one map to the next; hovering shows the image, a lasso or a click opens images as a grid.
+
+// One outline for each of plots.SYMBOLS, by name, around (0, 0) with radius 1.
+const polygon = (n, turn = 0, inner = 0) => Array.from({ length: inner ? 2 * n : n }, (_, i) => {
+  const a = 2 * Math.PI * i / (inner ? 2 * n : n) - Math.PI / 2 + turn, r = inner && i % 2 ? inner : 1.15;
+  return [r * Math.cos(a), r * Math.sin(a)];
+});
+const OUTLINES = {
+  'square': polygon(4, Math.PI / 4), 'diamond': polygon(4), 'triangle-up': polygon(3), 'triangle-down': polygon(3, Math.PI),
+  'pentagon': polygon(5), 'star': polygon(5, 0, .5), 'hourglass': [[-1, -1], [1, -1], [-1, 1], [1, 1]],
+  'cross': [[-.4, -1.1], [.4, -1.1], [.4, -.4], [1.1, -.4], [1.1, .4], [.4, .4], [.4, 1.1], [-.4, 1.1], [-.4, .4], [-1.1, .4], [-1.1, -.4], [-.4, -.4]],
+};
+OUTLINES.x = OUTLINES.cross.map(([x, y]) => [(x - y) * .707, (x + y) * .707]);
+function dot(g, symbol, x, y, r) {
+  g.beginPath();
+  const o = OUTLINES[symbol];
+  if (o) { for (const [a, b] of o) g.lineTo(x + a * r, y + b * r); g.closePath(); }
+  else g.arc(x, y, r, 0, 7);
+}
+
+class MapView {
+  // `look`: {palette, symbols}; `open(indices, title)` shows a grid of images; `describe(i)` says an image in words
+  constructor(root, box, look, open, describe) {
+    Object.assign(this, { root, look, open, describe, by: 'given', chosen: new Set(), cursor: null });
+    this.hold = h('div', { class: 'nl-plot nl-map' });
+    this.tip = h('div', { class: 'nl-tip', hidden: true });
+    this.hold.append(this.tip);
+    box.append(this.hold);
+    this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), 'map of images');
+    const c = this.surface.canvas;
+    c.tabIndex = 0;
+    c.setAttribute('aria-label', 'Map of images. Arrow keys go from point to point, Enter opens the images around one.');
+    c.addEventListener('pointerdown', e => { this.path = [[e.offsetX, e.offsetY]]; c.setPointerCapture(e.pointerId); c.focus(); });
+    c.addEventListener('pointermove', e => this.move(e));
+    c.addEventListener('pointerup', e => this.up(e));
+    c.addEventListener('pointercancel', () => { this.path = null; this.surface.draw(); });
+    c.addEventListener('pointerleave', () => { if (!this.path) this.point(null); });
+    c.addEventListener('keydown', e => this.key(e));
+  }
+
+  // `f`: {xy (n×2, any unit) or null, given, pred, true, cluster, loss}; `jump`: do not move there, be there
+  show(f, pictures, classes, jump) {
+    const had = this.f;
+    Object.assign(this, { f, pictures, classes });
+    if (!f || !f.xy) { clearInterval(this.timer); this.goal = this.place = null; this.surface.draw(); return; }
+    const n = f.xy.length / 2, goal = new Float32Array(2 * n);
+    const box = [0, 1].map(k => {       // what 99% of the points fill, as middle and half width
+      const v = Array.from({ length: n }, (_, i) => f.xy[2 * i + k]).sort((a, b) => a - b), cut = Math.floor(.005 * n);
+      return [(v[cut] + v[n - 1 - cut]) / 2, Math.max(1e-9, (v[n - 1 - cut] - v[cut]) / 2) * 1.03];
+    });
+    const wide = Math.max(box[0][1], box[1][1]);
+    box.forEach(([mid, half], k) => {   // filled in both directions, stretched by half at most
+      const scale = Math.max(half, wide / 1.5);
+      for (let i = 0; i < n; i++) goal[2 * i + k] = Math.max(-1.02, Math.min(1.02, (f.xy[2 * i + k] - mid) / scale));
+    });
+    const same = this.goal && this.goal.length === goal.length && this.goal.every((v, i) => v === goal[i]);
+    if (same) { this.surface.draw(); return; }
+    this.from = !jump && this.place && this.place.length === goal.length && had ? this.place.slice() : goal;
+    this.goal = goal; this.place = this.from.slice(); this.start = performance.now();
+    clearInterval(this.timer);
+    const still = window.matchMedia('(prefers-reduced-motion: reduce)').matches || this.from === goal;
+    if (still) { this.place = goal; this.surface.draw(); return; }
+    this.timer = setInterval(() => {        // 20 pictures a second: the training needs the cores
+      const u = Math.min(1, (performance.now() - this.start) / 700), s = u * u * (3 - 2 * u);
+      for (let i = 0; i < goal.length; i++) this.place[i] = this.from[i] + s * (goal[i] - this.from[i]);
+      if (u >= 1) clearInterval(this.timer);
+      this.surface.draw();
+    }, 50);
+  }
+  colourBy(by) { this.by = by; this.surface.draw(); }
+
+  // Colour and symbol of point i; null: pale
+  style(i) {
+    const { palette, symbols } = this.look, f = this.f;
+    if (this.by === 'loss') return [cividisCss(Math.min(1, f.loss[i] / this.top)), 'circle'];
+    if (this.by === 'wrong') {
+      if (!f.true) return null;
+      return f.given[i] !== f.true[i] ? [palette[6], 'diamond'] : [palette[0], 'circle'];
+    }
+    const v = f[this.by];
+    if (!v || v[i] < 0) return null;
+    return [palette[v[i] % palette.length], symbols[Math.floor(v[i] / palette.length) % symbols.length]];
+  }
+  missing() {
+    if (!this.f || !this.place) return null;
+    if (['true', 'wrong'].includes(this.by) && !this.f.true) return 'True labels are not known for these images';
+    if (this.by === 'cluster' && !this.f.cluster) return 'This method has no clusters';
+    return null;
+  }
+  at(i, w = this.w, t = this.t) {
+    const x = w / 2 - 14, y = t / 2 - 12, s = Math.min(x, y) * 1.6;     // nor is the card filled at any price
+    return [w / 2 + this.place[2 * i] * Math.min(x, s), t / 2 + this.place[2 * i + 1] * Math.min(y, s)];
+  }
+  paint(g, w, t) {
+    const c = theme(this.root);
+    this.w = w; this.t = t;
+    if (!this.place) return say(g, w, t, this.f ? 'the first map is on its way' : 'the map of the features appears here once training has begun', c);
+    const n = this.place.length / 2, r = Math.max(2.2, Math.min(5, 95 / Math.sqrt(n) * Math.min(w, t) / 400));
+    const sorted = Float32Array.from(this.f.loss).sort();
+    this.top = Math.max(.5, sorted[Math.floor(.95 * (n - 1))]);
+    const lone = this.missing(), edge = c.ground;
+    g.lineWidth = .7;
+    for (let i = 0; i < n; i++) {
+      const [x, y] = this.at(i), s = lone ? null : this.style(i);
+      g.fillStyle = s ? s[0] : c.line; g.strokeStyle = edge;
+      g.globalAlpha = this.by === 'wrong' && s && this.f.given[i] === this.f.true[i] ? .55 : .92;
+      dot(g, s ? s[1] : 'circle', x, y, r); g.fill(); g.stroke();
+    }
+    g.globalAlpha = 1; g.strokeStyle = c.ink; g.lineWidth = 1.5;
+    for (const i of this.chosen) if (i < n) { const [x, y] = this.at(i); g.beginPath(); g.arc(x, y, r + 2, 0, 7); g.stroke(); }
+    if (this.cursor !== null && this.cursor < n) { const [x, y] = this.at(this.cursor); g.lineWidth = 2.5; g.beginPath(); g.arc(x, y, r + 4, 0, 7); g.stroke(); }
+    if (this.path && this.path.length > 2) {
+      g.fillStyle = c.ink; g.globalAlpha = .12; g.beginPath(); for (const [x, y] of this.path) g.lineTo(x, y); g.fill();
+      g.globalAlpha = 1; g.lineWidth = 1.2; g.setLineDash([4, 3]); g.stroke(); g.setLineDash([]);
+    }
+    if (lone) say(g, w, t, lone, { ...c, soft: c.ink });
+  }
+
+  nearest(x, y, reach = 14) {
+    if (!this.place) return null;
+    let best = null, d = reach * reach;
+    for (let i = 0; i < this.place.length / 2; i++) {
+      const [a, b] = this.at(i), e = (a - x) ** 2 + (b - y) ** 2;
+      if (e < d) { d = e; best = i; }
+    }
+    return best;
+  }
+  point(i) {      // the point under the mouse or the keyboard
+    if (i === this.cursor) return;
+    this.cursor = i; this.tip.hidden = i === null;
+    this.surface.draw();
+    if (i === null) return;
+    const [x, y] = this.at(i), big = h('canvas', { width: 84, height: 84 });
+    if (this.pictures) this.pictures.draw(big.getContext('2d'), i, 0, 0, 84);
+    this.tip.replaceChildren(big, h('div', {}, ...this.describe(i)));
+    this.tip.style.left = Math.max(4, x > this.w / 2 ? x - 262 : x + 14) + 'px';
+    this.tip.style.top = Math.max(2, Math.min(this.t - 104, y - 46)) + 'px';
+  }
+  move(e) {
+    if (this.path) { this.path.push([e.offsetX, e.offsetY]); this.surface.draw(); return; }
+    this.point(this.nearest(e.offsetX, e.offsetY));
+  }
+  up(e) {
+    const path = this.path || [];
+    this.path = null;
+    if (!this.place) return;
+    const drag = path.some(([x, y]) => Math.hypot(x - path[0][0], y - path[0][1]) > 6);
+    if (!drag) { const i = this.nearest(e.offsetX, e.offsetY); i === null ? this.choose([], '') : this.around(i); return; }
+    const inside = [];
+    for (let i = 0; i < this.place.length / 2; i++) if (within(this.at(i), path)) inside.push(i);
+    this.choose(inside, `${inside.length} images in the lasso`);
+  }
+  around(i, k = 24) {
+    const [x, y] = this.at(i), d = j => { const [a, b] = this.at(j); return (a - x) ** 2 + (b - y) ** 2; };
+    const near = Array.from({ length: this.place.length / 2 }, (_, j) => j).sort((a, b) => d(a) - d(b)).slice(0, k);
+    this.choose(near, 'an image and those around it');
+  }
+  choose(at, title) { this.chosen = new Set(at); this.surface.draw(); this.open(at, title); }
+  key(e) {
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
+    if (!this.place || !(way || e.key === 'Enter' || e.key === 'Escape')) return;
+    e.preventDefault(); e.stopPropagation();
+    if (e.key === 'Escape') { this.point(null); return this.choose([], ''); }
+    if (e.key === 'Enter') return this.cursor === null ? null : this.around(this.cursor);
+    if (this.cursor === null) return this.point(0);
+    const [x, y] = this.at(this.cursor);
+    let best = null, least = Infinity;
+    for (let i = 0; i < this.place.length / 2; i++) {
+      const [a, b] = this.at(i), along = (a - x) * way[0] + (b - y) * way[1], aside = Math.abs((a - x) * way[1]) + Math.abs((b - y) * way[0]);
+      if (along > 1 && along + 3 * aside < least) { least = along + 3 * aside; best = i; }
+    }
+    if (best !== null) this.point(best);
+  }
+  close() { clearInterval(this.timer); this.surface.close(); }
+}
+
+function within([x, y], path) {
+  let inside = false;
+  for (let i = 0, j = path.length - 1; i < path.length; j = i++) {
+    const [a, b] = path[i], [c, d] = path[j];
+    if ((b > y) !== (d > y) && x < (c - a) * (y - b) / (d - b) + a) inside = !inside;
+  }
+  return inside;
+}
