@@ -61,11 +61,13 @@ class Spec:
     epochs: int | None = None
     batch: int | None = None
     lr: float = .1
-    schedule: str = 'step'          # 'step': lr/10 at 50% and 75% (the paper's), 'cosine', 'constant'
+    schedule: str = 'step'          # 'step': lr/10 at 50% and 75% (the paper's), 'cosine', 'constant'; or 'author':
+                                    # the method's own, and its batch size, momentum and weight decay
     momentum: float = .9
     weight_decay: float = 1e-4
     seed: int = 0                   # of the noise, the weights, the order and the augmentation
-    val: float = 0.                 # share of the training images held out with their given labels, 0..0.5
+    val: float | None = None        # share of the training images held out with their given labels, 0..0.5;
+                                    # None: what the method needs, mostly 0
     eval_every: int = 1             # epochs between evaluations
     watch: int = 2000               # training images watched for memorisation
     device: str = 'auto'            # 'cpu', 'cuda', 'cuda:1', 'mps'
@@ -82,7 +84,7 @@ RANGES = dict(rate=(0, 1), width=(.01, 16), lr=(0, 100), momentum=(0, .9999), we
               n=(0, 20), m=(0, 30), crop=(0, 64), epochs=(1, 100_000), batch=(2, 1_000_000),
               eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
               train_size=(2, 10**9), size=(4, 4096))
-CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), schedule=('step', 'cosine', 'constant'),
+CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), schedule=('step', 'cosine', 'constant', 'author'),
                precision=('auto', 'fp32', 'bf16'))
 OWN = 'own: '       # begins the name of data, model or method that a `Trainer` was handed
 WHOLE = ('n', 'm', 'crop', 'epochs', 'batch', 'eval_every', 'watch', 'seed', 'train_size', 'size')
@@ -138,10 +140,17 @@ def bf16_pays(device: str, model: str) -> bool:
 
 def resolve(
     spec: Spec,
-    side: int,      # of the images, in pixels
+    side: int,              # of the images, in pixels
+    n_classes: int = 10,
+    method=None,            # a `Method`, instead of `spec.method`
 ) -> Spec:
-    "Fill in what depends on the images and on this machine."
-    tiny = side <= 16
+    "Fill in what depends on the images, on the method and on this machine."
+    tiny, method = side <= 16, method or make(spec.method, **spec.settings)
+    if spec.val is None: spec = replace(spec, val=method.holdout)
+    if spec.schedule == 'author':
+        stages, given = method.stages(n_classes), dict(batch=spec.batch, epochs=spec.epochs)
+        own = dict(method.author, lr=stages[0].lr, epochs=round(sum(s.epochs for s in stages)))
+        spec = replace(spec, **own | {k: v for k, v in given.items() if v is not None})
     own = dict(n=2, m=15, crop=0, flip=False, epochs=60, batch=64, ops='digits') if tiny else \
           dict(n=2, m=9, crop=4, flip=True, epochs=300, batch=128, ops='cutout')
     model = ('small' if tiny else 'resnet18') if spec.model == 'auto' else spec.model
