@@ -101,8 +101,7 @@ class Forward(Method):
         if self.T is None: return
         rows = [len(r) for r in self.T]
         good = rows == [len(rows)]*len(rows) and all(abs(sum(r) - 1) < 1e-6 and min(r) >= 0 for r in self.T)
-        if not good: raise UserError('T: a square of probabilities, rows that sum to 1, was expected; '
-                                     'row i is P(given | true i)')
+        if not good: raise UserError('T: expected a square of probabilities; row i is P(given | true i) and sums to 1')
 
     def begin(self, n_classes, n_images, device):
         self.best = float("inf")

@@ -318,5 +318,4 @@ class Trainer(Stepper):
 
     def result(self) -> dict: return result(self)
     def look(self, n: int = 500) -> Views: return look(self, n)
-
     def fit(self, progress: bool = True) -> dict: return fit(self, progress)
