@@ -137,9 +137,9 @@ PRESETS = (
          hint='Cross-entropy: watch test accuracy rise, then fall, while wrong labels are memorised'),
     dict(name='augment', title='Augmentation alone', line='forgets more slowly',
          spec=dict(method='ce_augmented', rate=.8), hint='The same loss on augmented images'),
-    dict(name='collapse', title="Paper's equations, 80%", line='collapse to a few classes',
+    dict(name='collapse', title='Paper, 80% wrong', line='its equations collapse',
          spec=dict(method='paper', rate=.8), hint='Bootstrapping begins before the network has learned anything'),
-    dict(name='hold', title="Paper's equations, 60%", line='hold', spec=dict(method='paper', rate=.6),
+    dict(name='hold', title='Paper, 60% wrong', line='its equations hold', spec=dict(method='paper', rate=.6),
          hint='The same with fewer wrong labels'),
 )
 

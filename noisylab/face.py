@@ -63,9 +63,7 @@ def images(
 ) -> dict:
     "The images that are shown, their true labels and names."
     w = watched
-    x = w.pictures(w.shown)
-    f = -(-x.shape[1]//most)
-    x = np.ascontiguousarray(x[:, ::f, ::f])
+    x = np.ascontiguousarray(w.pictures(w.shown, most))
     key = f'{len(w.index)}-{crc32(x.tobytes())}-{crc32(w.index.tobytes())}'
     return dict(key=key, shape=list(x.shape), pixels=x.tobytes(), classes=[str(c) for c in w.classes],
                 true=None if w.true is None else w.true.astype(np.int16).tobytes(),
@@ -75,13 +73,12 @@ def images(
 def _bytes(x, kind): return None if x is None else np.ascontiguousarray(x, kind).tobytes()
 
 def moment(
-    session: Session,
     frame: Frame,
     map_at: tuple = (None, None),   # epoch of the newest map then, its points
 ) -> dict:
     "A frame as the face takes it."
-    f, original = frame, session.watched.pictures(frame.pinned)
-    pins = dict(shape=list(original.shape), original=original.tobytes(), augmented=f.augmented.tobytes(),
+    f = frame
+    pins = dict(shape=list(f.original.shape), original=f.original.tobytes(), augmented=f.augmented.tobytes(),
                 restored=_bytes(f.restored, np.uint8), ops=[', '.join(o) if isinstance(o, tuple) else o for o in f.ops])
     undone = None if f.undone is None else {op: [float(b), float(a)] for op, (_, b, a) in f.undone.items()}
     return dict(epoch=f.epoch, step=f.step, pred=_bytes(f.pred, np.int16), given=_bytes(f.given, np.int16),

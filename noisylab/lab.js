@@ -135,10 +135,11 @@ class App {
     this.rights = new Areas(R, card('third'), 'Fate of the right labels');
     this.losses = new Histogram(R, card('third'), 'Loss of each image');
     this.injected = new Heat(R, card('matrix'), 'Noise: what was injected', 'given', 'true');
-    this.seen = new Heat(R, card('matrix'), 'Confusion: what the network says', 'predicted', 'true');
+    this.believed = new Heat(R, card('matrix'), 'Noise: what the network believes', 'given', 'predicted');
+    this.seen = new Heat(R, card('matrix'), 'Confusion: what it says', 'predicted', 'true');
     const s = this.card('suspects', h('h3', {}, 'Suspects', h('span', { class: 'nl-hint' }, 'labels the network doubts most: given → suggested')));
     this.suspects = h('div', { class: 'nl-tiles-img', role: 'list' }); s.append(this.suspects);
-    this.drawn = [this.accuracy, this.memory, this.agree, this.terms, ...this.maps, ...this.restored, this.wrongs, this.rights, this.losses, this.injected, this.seen];
+    this.drawn = [this.accuracy, this.memory, this.agree, this.terms, ...this.maps, ...this.restored, this.wrongs, this.rights, this.losses, this.injected, this.believed, this.seen];
   }
 
   // ---- settings
@@ -285,12 +286,13 @@ class App {
   shown() {      // everything that follows from the frame: legend, histogram, matrices, suspects, operations
     const f = this.f[0], pal = this.look.palette;
     this.legend();
-    if (!f) { this.losses.show([]); this.injected.show(null); this.seen.show(null); this.suspects.replaceChildren(); this.ops.replaceChildren(); return; }
+    if (!f) { this.losses.show([]); this.injected.show(null); this.believed.show(null); this.seen.show(null); this.suspects.replaceChildren(); this.ops.replaceChildren(); return; }
     const t = this.im.true, classes = this.im.classes, C = classes.length;
     const split = t ? [['right labels', pal[0], i => f.given[i] === t[i]], ['wrong labels', pal[6], i => f.given[i] !== t[i]]] : [['all labels', pal[0], () => true]];
     this.losses.show(split.map(([name, colour, keep]) => ({ name, colour, values: Array.from(f.loss).filter((_, i) => keep(i)) })).filter(s => s.values.length));
     const table = (rows, cols) => { const m = new Float32Array(C * C), n = new Float32Array(C); rows.forEach((r, i) => { m[r * C + cols[i]]++; n[r]++; }); return m.map((v, k) => n[Math.floor(k / C)] ? v / n[Math.floor(k / C)] : 0); };
     this.injected.show(bytesOf(f.noise, Float32Array), classes, 'nothing was injected: the labels are as they came');
+    this.believed.show(table(f.pred, f.given), classes);
     this.seen.show(t ? table(t, f.pred) : null, classes, 'True labels are not known');
     const m = f.map, doubt = Array.from(m.pred.keys()).filter(i => m.pred[i] !== m.given[i]).sort((a, b) => m.loss[b] - m.loss[a]).slice(0, 24);
     this.suspects.replaceChildren(...doubt.map(i => this.tile(0, i, 44)));

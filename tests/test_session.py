@@ -114,7 +114,7 @@ def test_maps_survive_a_killed_worker(session):
         end = time.time() + 40
         while s.latest.xy is None and time.time() < end: time.sleep(.01)
         assert s.latest.xy.shape == (100, 2) and s.frames[-1].xy is s.latest.xy
-        os.kill(mapper.worker.pid, signal.SIGKILL)
+        os.kill(mapper.worker.process.pid, signal.SIGKILL)
         s.step_epoch(); time.sleep(.1); wait(s, 'paused')
         while s.latest.xy is None and time.time() < end: time.sleep(.01)
         assert s.latest.xy is not None and s.map[0] == 2 and not s.error
@@ -129,7 +129,7 @@ def test_nothing_is_left_when_python_ends(tmp_path):
         from noisylab.spec import Spec
         m = Mapper(); s = Session(Spec(epochs=300), mapper=m).start()
         while s.latest is None: time.sleep(.01)
-        print(m.worker.pid, flush=True)
+        print(m.worker.process.pid, flush=True)
         if sys.argv[1] == 'wait': time.sleep(100)''')
     start = lambda how: subprocess.Popen([sys.executable, '-c', text, how], stdout=subprocess.PIPE,
                                          stderr=subprocess.PIPE, text=True)

@@ -1,0 +1,108 @@
+"""The lab without a browser: it ends cleanly, survives what goes wrong, and says so."""
+import os, signal, threading, time
+from pathlib import Path
+
+import numpy as np, pytest, torch
+
+pytest.importorskip('anywidget'); pytest.importorskip('openTSNE')
+from noisylab.data import Images, UserError
+from noisylab.lab import FIGURES, Lab
+from noisylab.spec import Spec
+
+SMALL = Spec(train_size=300, epochs=400, watch=100, seed=1)
+
+def until(what, seconds=40):
+    end = time.time() + seconds
+    while not what():
+        assert time.time() < end, 'this took too long'
+        time.sleep(.02)
+
+def press(lab, do, **more): lab._heard(lab.face, {'do': do, **more}, [])
+
+def threads(): return [t.name for t in threading.enumerate() if t.name.startswith('noisylab')]
+
+def alive(pid):
+    try: return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError: return False
+
+@pytest.fixture
+def lab():
+    lab = Lab(SMALL)
+    yield lab
+    lab.close()
+    assert not threads()
+
+def test_a_killed_map_worker_comes_back_and_nothing_is_left(lab):
+    run = lab.start()
+    until(lambda: run.map[1] is not None)
+    first, epoch = lab.mapper.worker.process.pid, run.map[0]
+    os.kill(first, signal.SIGKILL)
+    until(lambda: run.map[0] > epoch)
+    second = lab.mapper.worker.process.pid
+    assert second != first and run.status == 'running'
+    lab.close()
+    until(lambda: not alive(second), 5)
+    assert run.status == 'stopped' and run.history and not threads()
+    press(lab, 'start')         # a closed lab says so and starts nothing
+    assert 'closed' in lab.said[1] and len(lab.runs) == 1
+
+def test_a_crash_in_training_is_told_and_the_lab_goes_on(lab):
+    press(lab, 'set', key='lr', value=1.)
+    bad = lab.start()
+    until(lambda: bad.trainer is not None)
+    def broken(*a): raise RuntimeError('the dog ate it')
+    bad.trainer.method.terms = broken
+    until(lambda: bad.status == 'failed')
+    until(lambda: lab.face.state['kind'] == 'error')
+    assert 'the dog ate it' in lab.face.state['say'] and 'RuntimeError' in bad.error
+    good = lab.start()
+    until(lambda: good.history and lab.face.state['selected'] == 1 and lab.face.state['kind'] != 'error')
+
+def test_what_a_person_could_do_wrong_is_a_sentence(lab):
+    for wrong in (dict(do='pause'), dict(do='fork'), dict(do='save', folder='/tmp/x'), dict(do='set', key='lr', value=-1),
+                  dict(do='set', key='data', value='/nowhere'), dict(do='load', folder='/nowhere')):
+        lab._heard(lab.face, wrong, [])
+        if lab.said: assert lab.said[0] == 'error' and len(lab.said[1]) > 20, wrong
+    press(lab, 'start')         # with data that are not there
+    until(lambda: lab.runs[-1].status == 'failed')
+    assert '/nowhere' in lab.runs[-1].message
+
+def test_closing_while_it_starts(lab):
+    lab.start()
+    lab.close()
+    assert not threads()
+
+def test_changes_made_before_the_first_step_count(lab):
+    run = lab.start()
+    press(lab, 'set', key='rate', value=.2)
+    until(lambda: run.history)
+    assert run.trainer.noise.rate == pytest.approx(.2, abs=.02) or lab.later == ['rate']
+
+def test_saved_and_loaded(lab, tmp_path):
+    run = lab.start()
+    until(lambda: len(run.history) > 2)
+    press(lab, 'save', folder=str(tmp_path/'run'))
+    until(lambda: (tmp_path/'run'/'spec.json').exists())
+    press(lab, 'load', folder=str(tmp_path/'run'))
+    until(lambda: lab.runs[-1].status == 'paused')
+    assert len(lab.runs) == 2 and len(lab.runs[-1].history) >= 3 and lab.shown is lab.runs[-1]
+
+def test_many_classes_in_colour_whose_true_labels_nobody_knows():
+    rng = np.random.RandomState(0)
+    x, y = rng.randint(0, 256, (600, 12, 12, 3), dtype=np.uint8), rng.randint(0, 100, 600)
+    y[:100] = np.arange(100)
+    images = Images(torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y),
+                    tuple(f'class {i}' for i in range(100)))
+    lab = Lab(Spec(noise='none', rate=None, epochs=3, batch=64), train=images, test=images)
+    try:
+        run = lab.start()
+        until(lambda: run.status == 'done' and run.map[1] is not None)
+        until(lambda: lab.face.curves and lab.face.curves[0]['epoch'] == [1, 2, 3] and lab.face.frames)
+        assert not lab.face.curves[0]['known'] and lab.face.images['true'] is None and lab.face.frames[0]['noise'] is None
+        assert len(lab.face.images['classes']) == 100 and lab.face.images['shape'][1:] == [12, 12, 3]
+        assert 'error' != lab.face.state['kind'], lab.face.state['say']
+        with pytest.raises(UserError, match='not known'): lab.figure('confusion')
+        for name in set(FIGURES) - {'confusion'}: lab.figure(name)
+        press(lab, 'set', key='data', value='digits')
+        assert 'your own' in lab.said[1] or 'of your own' in lab.said[1]
+    finally: lab.close()
