@@ -219,6 +219,17 @@ def _steps(do: Callable, x: Tensor, keys: np.ndarray, spots: np.ndarray, out: Te
     torch.index_select(x, 0, hops[-1], out=out)
 
 # %% ../nbs/02_augment.ipynb #afbde543
+def _check(ra: RandAugment) -> None:
+    "Refuse operations that are not in `TABLE`, and numbers out of range."
+    unknown = [o for o in ra.ops if o not in TABLE]
+    if unknown or not ra.ops:
+        raise UserError(f"unknown operations {unknown}; expected names of {list(TABLE)}; or add one to `TABLE`")
+    for name, low, high in (('n', 0, 99), ('bins', 2, 10**6), ('m', 0, ra.bins - 1), ('fill', 0, 255)):
+        v = getattr(ra, name)
+        if not isinstance(v, int) or not low <= v <= high:
+            raise UserError(f"{name} is {v!r}; expected a whole number {low} … {high}; give one of these")
+
+# %% ../nbs/02_augment.ipynb #e60e91f3
 @dataclass(frozen=True)
 class RandAugment:
     "RandAugment (Cubuk et al. 2020) with operations of its own for each sample; plain values, safe to copy and store."
@@ -230,13 +241,7 @@ class RandAugment:
 
     def __post_init__(self):
         object.__setattr__(self, 'ops', tuple(self.ops))
-        unknown = [o for o in self.ops if o not in TABLE]
-        if unknown or not self.ops:
-            raise UserError(f"unknown operations {unknown}; expected names of {list(TABLE)}; or add one to `TABLE`")
-        for name, low, high in (('n', 0, 99), ('bins', 2, 10**6), ('m', 0, self.bins - 1), ('fill', 0, 255)):
-            v = getattr(self, name)
-            if not isinstance(v, int) or not low <= v <= high:
-                raise UserError(f"{name} is {v!r}; expected a whole number {low} … {high}; give one of these")
+        _check(self)
 
     def draw(self,
         n_images: int,    # number of images in the whole dataset

@@ -41,30 +41,32 @@ def split(
 # %% ../nbs/08_feed.ipynb #e8000dbd
 class Feed:
     "The batches of one epoch, from position `start`, as (lo, hi, indices, weak, strong)."
-    def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=4096):
+    def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=None):
         order = np.random.RandomState([seed, epoch, 30]).permutation(len(index))
         self.order = index[torch.from_numpy(order)]
         n = len(index)
         self.n = n - 1 if n % batch == 1 and n > 1 else n       # batch-norm has no variance for a last batch of one
         self.batch, self.weak, self.strong, self.device, self.at = batch, weak, strong, device, start
         self.draws = [a.draw(len(images), seed, epoch) if a else None for a in (weak, strong)]
+        chunk = chunk or min(4096, 2**24//int(np.prod(images.shape)))   # about 16 MB at most, whatever their size
         size = max(1, chunk//batch)*batch
         self.chunks, self.lo, self.hi = images.chunks(self.order[start:self.n], size), start, start
 
     def _ahead(self):
         idx, x = next(self.chunks)
-        self.lo, self.hi, self.idx = self.hi, self.hi + len(idx), idx
+        self.lo, self.hi, self.here = self.hi, self.hi + len(idx), idx      # draws are on the CPU,
+        self.idx = idx.to(self.device)                                      # batches on the device
         self.x = self.weak.apply(x.to(self.device), self.draws[0][idx])
         self.restrong()
 
     def restrong(self, strong=None):
         "Augment what is ahead (again), with other settings if `strong` is given."
         if strong: self.strong = strong
-        self.t = self.strong.apply(self.x, self.draws[1][self.idx]) if self.strong and self.hi > self.lo else None
+        self.t = self.strong.apply(self.x, self.draws[1][self.here]) if self.strong and self.hi > self.lo else None
 
     def __next__(self):
         if self.at >= self.n: raise StopIteration
         if self.at >= self.hi: self._ahead()
         lo, hi = self.at - self.lo, min(self.at + self.batch, self.n) - self.lo
         self.at += hi - lo
-        return self.idx[lo:hi].to(self.device), self.x[lo:hi], None if self.t is None else self.t[lo:hi]
+        return self.idx[lo:hi], self.x[lo:hi], None if self.t is None else self.t[lo:hi]

@@ -16,6 +16,7 @@ import torch
 from .data import UserError
 from .loop import LIVE, NOTES, settled
 from .methods import Method, make
+from .noise import checksum
 from .spec import Spec, from_dict
 from .trainer import Trainer, load_state, read_state, state
 
@@ -96,7 +97,7 @@ def differences(
     st: dict,           # of another run, from `state` or `read_state`
 ) -> list[str]:         # in words; empty: the same numbers, to the bit
     "In what a run differs from another one."
-    timeless = lambda h: [{k: v for k, v in r.items() if k != 'seconds'} for r in h]
+    timeless = lambda h: [{k: v for k, v in r.items() if k not in ('seconds', 'images_per_s')} for r in h]
     a, b = timeless(trainer.history), timeless(st['history'])
     said = [f"epoch {x['epoch']}: {k} is {x[k]}, was {y.get(k)}" for x, y in zip(a, b) for k in x if x[k] != y.get(k)]
     if len(a) != len(b): said.append(f'{len(a)} recorded epochs, were {len(b)}')
@@ -111,8 +112,8 @@ def replay_run(
     "Repeat the run in a folder, as far as its checkpoint goes."
     st = read_state(folder)
     tr = replay(from_dict(st['spec']), st['events'], st['step'], **parts)
-    checksum = tr.noise.checksum if tr.noise else None
-    if checksum != st['checksum']:
-        raise UserError(f"the labels' checksum is {checksum}, it was {st['checksum']}: this is other data; "
+    now = checksum(tr.labels.cpu().numpy())
+    if now != st['checksum']:
+        raise UserError(f"the labels' checksum is {now}, it was {st['checksum']}: this is other data; "
                         'restore it, or pass train= and test= if the run had its own')
     return tr, differences(tr, st)

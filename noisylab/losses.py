@@ -32,8 +32,8 @@ def cluster_parts(
     log_c, c = F.log_softmax(weak, 1), F.softmax(weak, 1)
     target = c if target_grad else c.detach()
     R = -(target*F.log_softmax(strong, 1)).sum(1).mean()
-    mean_c = c.mean(0)
-    H_c = -(torch.xlogy(mean_c, mean_c).sum() + math.log(weak.shape[1]))
+    log_mean = torch.logsumexp(log_c, 0) - math.log(len(c))     # of the batch mean; finite where that is 0
+    H_c = -((log_mean.exp()*log_mean).sum() + math.log(weak.shape[1]))
     return R, H_c, -(c*log_c).sum(1).mean()
 
 # %% ../nbs/04_losses.ipynb #c108b950

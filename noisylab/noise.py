@@ -51,6 +51,12 @@ class Noisy:
         return (f'Noisy({self.kind}{asked}: {100*self.rate:.2f}% of {len(self.given):,} labels wrong, '
                 f'{len(self.matrix)} classes, checksum {self.checksum})')
 
+# %% ../nbs/01_noise.ipynb #691517b5
+def _noisy(given: np.ndarray, true: np.ndarray, kind: str, rate: float | None, n_classes: int) -> Noisy:
+    "A `Noisy` with what can be counted counted"
+    matrix = transition(true, given, n_classes)
+    return Noisy(given, true, kind, rate, float((given != true).mean()), matrix, checksum(given))
+
 # %% ../nbs/01_noise.ipynb #485d46d0
 def _labels(labels, n_classes: int, what: str = 'labels') -> np.ndarray:
     "`labels` as int64, or a `UserError` that says what is wrong with them"
@@ -304,6 +310,10 @@ def _from_file(true: np.ndarray, kind: str, n_classes: int, file, ids) -> np.nda
     new, clean = read_human(file, kind[6:]) if kind != 'given' else (read_labels(file), None)
     name = file if isinstance(file, (str, Path)) else 'file'
     new = _labels(new, n_classes, f'labels in {name}')
+    if kind == 'given' and len(new) == len(true): ids = None    # one label for each of these samples
+    if ids is not None and max(ids) >= len(new):
+        raise UserError(f'{name} has {len(new):,} entries, but these samples lie at places up to {max(ids):,} of the '
+                        f'whole published order; give a label for each of the {len(true):,} samples, or for all of it')
     if ids is not None: ids = _labels(ids, len(new), f'ids (positions in {name})')
     n = len(new) if ids is None else len(ids)
     if n != len(true):
@@ -344,6 +354,7 @@ def inject(
         reads = ' and '.join(READS[kind]) or 'no option'
         raise UserError(f"kind '{kind}' reads {reads}, not {' or '.join(extra)}; leave {' and '.join(extra)} away "
                         '(rate=None where a kind has none)')
+    if not isinstance(inclusive, bool): raise UserError(f'inclusive is {inclusive!r}; give True or False')
     rate = _rate(rate, kind) if 'rate' in READS[kind] else None
 
     if kind == 'given' and (file is None) == (matrix is None):
@@ -363,9 +374,3 @@ def inject(
         if kind == 'instance':   given[at] = instance(c, u, x[at], n_classes, rate, seed)
         if kind == 'given':      given[at] = by_matrix(c, u, rows[c])
     return _noisy(given, true, kind, rate, n_classes)
-
-
-def _noisy(given: np.ndarray, true: np.ndarray, kind: str, rate: float | None, n_classes: int) -> Noisy:
-    "A `Noisy` with what can be counted counted"
-    matrix = transition(true, given, n_classes)
-    return Noisy(given, true, kind, rate, float((given != true).mean()), matrix, checksum(given))

@@ -269,7 +269,7 @@ def _points(xy, values, names, hover, legend=True):
                        marker=dict(size=size, color=colour(v), symbol=SYMBOLS[v // 10]))
             for v in kinds for at in [values == v]]
 
-
+# %% ../nbs/12_plots.ipynb #308ea291
 def tsne_map(
     xy: np.ndarray,                             # n×2
     values: np.ndarray | None,                  # n int classes, or n floats; None: not known

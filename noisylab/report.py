@@ -323,7 +323,7 @@ def page(
 CURVES = dict(test_acc='Test accuracy, %', memorised='Wrong labels memorised, %')
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
-
+# %% ../nbs/13_report.ipynb #876a452c
 def write(
     runs: Sequence[Run],                    # one or more
     path: str | Path,                       # the HTML file to write
