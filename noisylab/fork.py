@@ -47,7 +47,8 @@ def take_over(
     tr.method.stage = tr.stage
     if st['spec']['method'] != tr.spec.method:
         if tr.in_epoch: tr.method.on_epoch(tr.epoch, tr.predict)        # a new method begins within an epoch
-    elif st['checksum'] == checksum(tr.labels.cpu().numpy()): tr.method.load_state(st['method'])
+    elif st['first']: tr.first = {k: v.to(tr.spec.device).clone() for k, v in st['first'].items()}
+    if st['spec']['method'] == tr.spec.method and st['checksum'] == checksum(tr.labels.cpu().numpy()): tr.method.load_state(st['method'])
     tr.events = [{'step': tr.step, 'fork': dict(settings=settings, spec=st['spec'], events=st['events'])}]
 
 def forked(
