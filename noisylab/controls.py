@@ -7,7 +7,7 @@ __all__ = ['GROUPS', 'CONTROLS', 'KEYS', 'SPEC_KEYS', 'METHOD_KEYS', 'SIDES', 'P
            'changed', 'presets']
 
 # %% ../nbs/14_controls.ipynb #0e409b9e
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 from .data import UserError
@@ -34,7 +34,8 @@ CONTROLS = (
              True, 0, 3, .05),
     _control('w_rec', 'restoration', 'method', 'weight', 'Weight of restoring the image from its augmented version, '
              'eq. 4', True, 0, 3, .05),
-    _control('w_cluster', 'clusters', 'method', 'weight', 'Weight of the cluster regularisation, eq. 8', True, 0, 3, .05),
+    _control('w_cluster', 'clusters', 'method', 'weight', 'Weight of the cluster regularisation, eq. 8', True, 0, 3,
+             .05),
     _control('lam', 'λ', 'method', 'slider', 'How strongly clusters are kept equally large, eq. 5', True, 0, 5, .1),
     _control('clusters', 'how many', 'method', 'whole', 'Number of clusters; empty: as many as classes', lo=2, hi=1000,
              step=1),
@@ -131,9 +132,11 @@ def changed(
 
 # %% ../nbs/14_controls.ipynb #2b4a7a3e
 PRESETS = (
-    dict(name='balanced', title='Balanced', line='sees through 80% wrong labels', spec=dict(method='balanced', rate=.8),
-         hint='Bootstrapping and restoration, kept from collapsing: of ten labels eight are wrong, and it learns'),
-    dict(name='memorise', title='Plain training', line='learns the wrong labels by heart', spec=dict(method='ce', rate=.8),
+    dict(name='balanced', title='Balanced', line='sees through 80% wrong labels',
+         spec=dict(method='balanced', rate=.8),
+         hint='Bootstrapping and restoration, kept from collapsing: eight of ten labels are wrong, and it learns'),
+    dict(name='memorise', title='Plain training', line='learns the wrong labels by heart',
+         spec=dict(method='ce', rate=.8),
          hint='Cross-entropy: watch test accuracy rise, then fall, while wrong labels are memorised'),
     dict(name='augment', title='Augmentation alone', line='forgets more slowly',
          spec=dict(method='ce_augmented', rate=.8), hint='The same loss on augmented images'),

@@ -23,8 +23,8 @@ def story(
 ) -> tuple[str, str]:   # 'error', 'warning' or 'info'; a sentence
     "How a run stands, in words."
     s = session
-    if s is None: return 'info', ('Nothing runs yet. Press Start: 80% of the labels are made wrong, then a network learns '
-                                  'from them while you watch and steer.')
+    if s is None: return 'info', ('Nothing runs yet. Press Start: labels are made wrong, then a network learns from '
+                                  'them while you watch and steer.')
     if s.status == 'failed': return 'error', f'This run has failed: {s.message}'
     if s.status != 'stopped' and s.message: return 'warning', s.message[0].upper() + s.message[1:]
     if s.status == 'starting' or s.trainer is None: return 'info', 'Loading the images and building the network …'
@@ -71,8 +71,8 @@ class Runs:
     def going(self) -> bool: return self.shown is not None and self.shown.status not in FINAL
 
     def _room(self):
-        if len(self.runs) >= MOST: raise UserError(f'{MOST} runs are open, each with its memory of what it looked like; '
-                                                   'close one (×) first')
+        if len(self.runs) < MOST: return
+        raise UserError(f'{MOST} runs are open, each with its memory of what it looked like; close one (×) first')
 
     def _add(self, session, name):
         self._count += 1
@@ -103,7 +103,8 @@ class Runs:
     def choose(self, name: str):
         "Take the settings of a preset, for the next start."
         spec = next((p['spec'] for p in self.presets if p['name'] == name), None)
-        if spec is None: raise UserError(f"there is no preset {name!r}; there are {', '.join(p['name'] for p in self.presets)}")
+        known = ', '.join(p['name'] for p in self.presets)
+        if spec is None: raise UserError(f'there is no preset {name!r}; there are: {known}')
         self.base = Spec(**dict(root=self.base.root, device=self.base.device) | spec)
         self.values, self.preset = controls.values(self.base), name
 
@@ -206,6 +207,6 @@ def state(desk: Desk) -> dict:
     kind, say = desk.said or story(s)
     runs = [dict(id=desk.id(r), name=desk._names[r], status=r.status, what=name_of(r.now)) for r in desk.runs]
     p = asdict(s.progress) if s else dict(epoch=0, epochs=0, step=0, steps=0, images_per_s=0., seconds_left=None)
-    return dict(status=status, kind=kind, say=say, runs=runs, selected=desk.id(s), beside=desk.id(desk.aside), progress=p,
-                values=desk.values, live=desk.live, later=desk.later, unused=controls.unused(desk.values),
+    return dict(status=status, kind=kind, say=say, runs=runs, selected=desk.id(s), beside=desk.id(desk.aside),
+                progress=p, values=desk.values, live=desk.live, later=desk.later, unused=controls.unused(desk.values),
                 preset=desk.preset, can=buttons(status, len(desk.runs)), memory=f'{MEMORY >> 20} MB a run')

@@ -52,8 +52,9 @@ def curves(
             t = terms.setdefault(k, dict(x=[], y=[]))
             t['x'].append(_round(p['epoch'])); t['y'].append(_round(v))
     events = [dict(x=_round(e['step']/per_epoch), text=say_event(e)) for e in session.events]
-    return dict(epoch=[r['epoch'] for r in h], terms=terms, events=events, frames=[f.epoch for f in list(session.frames)],
-                epochs=tr.spec.epochs if tr else 1, known=tr is not None and tr.train.true is not None,
+    return dict(epoch=[r['epoch'] for r in h], terms=terms, events=events,
+                frames=[f.epoch for f in list(session.frames)], epochs=tr.spec.epochs if tr else 1,
+                known=tr is not None and tr.train.true is not None,
                 n_classes=tr.train.n_classes if tr else 0, **{k: [_round(r.get(k)) for r in h] for k in LINES})
 
 # %% ../nbs/14_face.ipynb #a851ba1d
@@ -106,7 +107,8 @@ class Face(anywidget.AnyWidget):
 
     def __init__(self, presets=(), **kw):
         self.lock = RLock()
-        look = dict(palette=list(PALETTE), symbols=list(SYMBOLS), controls=list(CONTROLS), groups=[list(g) for g in GROUPS],
+        look = dict(palette=list(PALETTE), symbols=list(SYMBOLS), controls=list(CONTROLS),
+                    groups=[list(g) for g in GROUPS],
                     presets=[{k: v for k, v in p.items() if k != 'spec'} for p in presets])
         super().__init__(fixed=look, **kw)
         self.unblock()

@@ -12,14 +12,11 @@ import time
 import traceback
 import weakref
 
-import numpy as np
-
 from . import evidence, plots
 from .data import Images, UserError
 from .desk import Desk, state
 from .face import Face, curves, images, moment
 from .noise import transition
-from .session import Session
 from .spec import Spec
 from .track import suspects
 
@@ -30,12 +27,15 @@ class Pump:
     "Sends what has changed on a desk to a face."
     def __init__(self, desk: Desk, face: Face):
         self.desk, self.face = desk, face
-        self._images, self._marks, self._number, self._sent, self._drawn = {}, {}, 0, 0., 0.
+        self._images, self._marks, self._number, self._sent, self._drawn, self._asked = {}, {}, 0, 0., 0., False
         self._wake, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name='noisylab lab', daemon=True)
         self._thread.start()
 
-    def wake(self): self._wake.set()
+    def wake(self, asked: bool = False):    # for another moment, which then does not wait
+        "Look now."
+        self._asked = self._asked or asked
+        self._wake.set()
 
     def _run(self):
         while not self._ended.is_set():
@@ -68,7 +68,8 @@ class Pump:
             return
         if self._new('images', id(shown.watched)):
             face.show(images=self._pictures(shown))
-        if face.seen < self._number and now - self._sent < PATIENCE: return
+        if face.seen < self._number and now - self._sent < PATIENCE and not self._asked: return
+        self._asked = False
         pair = [r for r in (shown, desk.aside) if r is not None and r.watched is not None]
         looks = [(r, *self._look(r)) for r in pair]
         mark = [(desk.id(r), f and (f.epoch, f.step, id(f.given), f.undone is None), m[0]) for r, f, m in looks]
@@ -165,7 +166,7 @@ class Lab(Desk):
         self.closed, self.face = False, Face(self.presets)
         self.face.on_msg(self._heard)
         self.pump = Pump(self, self.face)
-        self.face.observe(lambda change: self.pump.wake(), 'at')
+        self.face.observe(lambda change: self.pump.wake(asked=True), 'at')
         _OPEN.add(self)
 
     def _heard(self, widget, message, buffers):
