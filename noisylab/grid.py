@@ -62,6 +62,7 @@ def _of(method, fields_):
             res = res | w.get('run', {}) | dict(settings=res['settings'] | w.get('settings', {}))
     return res
 
+# %% ../nbs/15_grid.ipynb #e719d7d5
 def expand(
     grid: dict,         # as a TOML file says it
     **override,         # fields of every `Spec`
