@@ -17,6 +17,7 @@ import numpy as np, torch
 from PIL import Image
 from torch import Tensor
 
+from .clothing import CLOTHES, list_clothing
 from .checks import UserError, as_labels, as_pixels, draw, shares
 from .files import (Bad, Files, Row, choose, decode, list_csv, list_folder, look, natural, plain, settle,
                             squared)
@@ -174,13 +175,14 @@ def _held_out(rows: list[Row], seed: int) -> list[Row]:
     return [r._replace(part='test' if i in test else 'train') for i, r in enumerate(rows)]
 
 # %% ../nbs/00_data.ipynb #72532e66
-def _from_rows(root: Path, rows: list[Row], notes: tuple, name: str, ask: _Ask) -> tuple[Images, Images]:
-    "Two `Images` from picture files."
+def _from_rows(root: Path, rows: list[Row], notes: tuple, name: str, ask: _Ask,
+               classes: tuple = ()) -> tuple[Images, Images]:
+    "Two `Images` from picture files; `classes` in their order, or as the rows have them."
     if not rows[0].part: rows = _held_out(rows, ask.seed)
     parts = [[r for r in rows if r.part == p] for p in ('train', 'test')]
     for p, part in zip(parts, ('train', 'test')):
         if not p: raise UserError(f'{name}: no {part} pictures; both train and test are expected, or no split at all')
-    classes = tuple(sorted({n for r in parts[0] for n in (r.label, r.true) if n}, key=natural))
+    classes = classes or tuple(sorted({n for r in parts[0] for n in (r.label, r.true) if n}, key=natural))
     new = sorted({n for r in parts[1] for n in (r.label, r.true) if n} - set(classes), key=natural)
     if new: raise UserError(f'{name}: class {", ".join(new[:5])} is in test and not in train; the same expected')
     if len(classes) < 2: raise UserError(f'{name}: one class only ({classes[0]}); two or more expected')
@@ -278,10 +280,15 @@ def _cifar(name: str, root: Path, download: bool, ask: _Ask) -> tuple[Images, Im
                         tuple(train.classes), published=True)
 
 # %% ../nbs/00_data.ipynb #4af5b46b
-NAMES = ('digits', 'cifar10', 'cifar100')
+def _clothing(root: Path, ask: _Ask) -> tuple[Images, Images]:
+    "Clothing1M from `root` or the folder clothing1m in it, at 224 pixels."
+    root = root/'clothing1m' if (root/'clothing1m').is_dir() else root
+    return _from_rows(root, list_clothing(root), (), 'clothing1m', replace(ask, size=ask.size or 224), CLOTHES)
+
+NAMES = ('digits', 'cifar10', 'cifar100', 'clothing1m')
 
 def load(source: Any,  # one of `NAMES`, a folder, .csv, .npz, (x_train, y_train, x_test, y_test), (train_ds, test_ds)
-         root: str|Path = 'data',  # where CIFAR is, or is downloaded to
+         root: str|Path = 'data',  # where CIFAR is, or is downloaded to; where Clothing1M's lists are
          train_size: int|None = None,  # so many training images, each class in proportion; None: all
          seed: int = 0,  # draws the smaller training set and, where nothing else says, the test set
          size: int|None = None,  # side in pixels, 4..1024; None: as they are, see `choose`
@@ -308,6 +315,7 @@ def _is_pair(s: Any) -> bool:  # (x, y), and not a list of two (picture, label)
 def _from_path(source: str|Path, root: Path, download: bool, ask: _Ask) -> tuple[Images, Images]:
     "From a name or a path."
     if source == 'digits': return _digits(ask)
+    if source == 'clothing1m': return _clothing(root, ask)
     if source in NAMES: return _cifar(source, root, download, ask)
     if not str(source).strip(): raise UserError(f'an empty name; a path or one of {", ".join(NAMES)} was expected')
     path = Path(source).expanduser()

@@ -193,15 +193,30 @@ def _resnet18(shape, n_classes, width):
 def _small(shape, n_classes, width):
     return ResNet(shape[0], n_classes, tuple(max(4, round(w*width)) for w in (16, 32, 32)), (1, 1, 1), (1, 2, 1))
 
+def _pretrained(model, path, n_classes):
+    "`model` with the weights in the file at `path`, and a new last layer for `n_classes`."
+    try: weights = torch.load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError: raise UserError(f'{path} does not exist; a file of weights was expected') from None
+    except Exception as e: raise UserError(f'{path} holds no weights ({type(e).__name__})') from None
+    try: model.load_state_dict(weights)
+    except (RuntimeError, TypeError) as e:
+        raise UserError(f'{path} holds no weights of this model ({str(e).splitlines()[0]})') from None
+    name, last = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)][-1]
+    parent = model.get_submodule(name.rpartition('.')[0])
+    setattr(parent, name.rpartition('.')[2], nn.Linear(last.in_features, n_classes))
+    return model
+
 def _torchvision(name, shape, n_classes):
     import torchvision.models as tvm
+    name, _, weights = name.partition(':')
     if name not in tvm.list_models(module=tvm):
         raise UserError(f"model {name!r} is not known; expected 'auto', 'small', 'resnet18', or a classification model "
                         "of torchvision.models such as 'resnet34' or 'mobilenet_v3_small'")
     if shape[0] != 3:
         raise UserError(f"{name} takes colour images, these have {shape[0]} channel(s); "
                         "use model='small' or 'resnet18', or load them with grey=False")
-    model = tvm.get_model(name, num_classes=n_classes)
+    if weights: model = _pretrained(tvm.get_model(name), weights, n_classes)
+    else:       model = tvm.get_model(name, num_classes=n_classes)
     return Tapped(model, last_map(model, shape))
 
 # %% ../nbs/03_models.ipynb #14e2990d
@@ -216,7 +231,8 @@ def seeded(seed: int):
 
 # %% ../nbs/03_models.ipynb #3875d367
 def make_net(
-    model: str | nn.Module,         # 'auto', 'small', 'resnet18', a torchvision name, or your own module
+    model: str | nn.Module,         # 'auto', 'small', 'resnet18', a torchvision name ('NAME:FILE' with the weights
+                                    # in that file), or your own module
     shape: tuple,                   # (C, H, W) of one image
     n_classes: int,
     mean = (.5,),                   # per channel, in 0..1

@@ -12,7 +12,7 @@ from dataclasses import fields
 from importlib.resources import files
 from statistics import mean, stdev
 
-from .methods import find, make
+from .methods import METHODS, find, make
 
 # %% ../nbs/15_tables.ipynb #d0bfadb0
 def paper_cells() -> dict:  # (table, data, noise, rate, method) → {'best': …, 'last': …} or {'accuracy': …}
@@ -50,6 +50,7 @@ def short_of(
 ) -> list[str]:     # nothing: it may be compared
     "What a row lacks to be compared with the paper's."
     s, said = row['spec'], []
+    if row['method'] not in METHODS: return ['a method that the paper does not have']
     full = {'cifar10': 50_000, 'cifar100': 50_000}.get(row['data'])
     stages = make(row['method'], **s['settings']).stages(100 if row['data'] == 'cifar100' else 10)
     paper = 50 if row['data'] == 'clothing1m' else 300
@@ -58,7 +59,7 @@ def short_of(
     if row['epochs'] < epochs: said.append(f"{row['epochs']} of {epochs} epochs")
     if full and s['train_size'] and s['train_size'] < full: said.append(f"{s['train_size']:,} of {full:,} images")
     if s['width'] != 1: said.append(f"width {s['width']:g}")
-    if s['model'] != 'resnet18': said.append(s['model'])
+    if s['model'].split(':')[0] != 'resnet18': said.append(s['model'])
     if s['schedule'] not in ('author', 'step'): said.append(f"schedule {s['schedule']}")
     if row.get('events'): said.append('steered by hand')
     return said
