@@ -117,11 +117,17 @@ class Runs:
         return [c['key'] for c in CONTROLS if c['live'] and c['key'] in ways]
 
     @property
+    def unused(self) -> list[str]:
+        "Controls that mean nothing now."
+        own = ['data', 'train_size'] if self.parts['train'] is not None else []
+        return controls.unused(self.values) + own
+
+    @property
     def later(self) -> list[str]:
         "Controls that say something else than the run shown does: they wait for the next start."
         if not self.runs or self.shown is None or self.shown.trainer is None: return []
         now = controls.values(self.shown.now, self.shown.train.shape[1])
-        off = controls.unused(self.values)
+        off = self.unused
         return [k for k, v in self.values.items() if v != now[k] and v is not None and k not in off]
 
 # %% ../nbs/14_desk.ipynb #7d0a398c
@@ -208,5 +214,5 @@ def state(desk: Desk) -> dict:
     runs = [dict(id=desk.id(r), name=desk._names[r], status=r.status, what=name_of(r.now)) for r in desk.runs]
     p = asdict(s.progress) if s else dict(epoch=0, epochs=0, step=0, steps=0, images_per_s=0., seconds_left=None)
     return dict(status=status, kind=kind, say=say, runs=runs, selected=desk.id(s), beside=desk.id(desk.aside),
-                progress=p, values=desk.values, live=desk.live, later=desk.later, unused=controls.unused(desk.values),
+                progress=p, values=desk.values, live=desk.live, later=desk.later, unused=desk.unused,
                 preset=desk.preset, can=buttons(status, len(desk.runs)), memory=f'{MEMORY >> 20} MB a run')

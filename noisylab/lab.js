@@ -52,7 +52,7 @@ class Restorations {
       g.fillStyle = c.soft; g.textAlign = 'right'; g.fillText(name, L - 8, T + k * (s + gap) + s / 2);
       for (let i = 0; i < p; i++) pics.draw(g, i, L + i * (s + gap), T + k * (s + gap), s);
     });
-    if (n < 4) { g.textAlign = 'left'; g.fillText('this method restores nothing: there is no decoder in its loss', L, T + n * (s + gap) + 12); }
+    if (n < 4) { g.textAlign = 'left'; g.fillText('no decoder: nothing is restored', L, T + n * (s + gap) + 12); }
   }
   close() { this.surface.close(); }
 }

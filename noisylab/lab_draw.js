@@ -145,7 +145,11 @@ function say(g, w, t, text, c) {
     const next = (lines.at(-1) + ' ' + s).trim();
     if (g.measureText(next).width > w - 40) lines.push(s); else lines[lines.length - 1] = next;
   }
-  lines.forEach((s, i) => g.fillText(s, w / 2, t / 2 + (i - (lines.length - 1) / 2) * 17));
+  lines.forEach((s, i) => {
+    const y = t / 2 + (i - (lines.length - 1) / 2) * 17, wide = g.measureText(s).width + 10;
+    g.fillStyle = c.ground; g.fillRect((w - wide) / 2, y - 9, wide, 18);
+    g.fillStyle = c.soft; g.fillText(s, w / 2, y);
+  });
 }
 
 function balloon(g, w, x, y, lines, inks, c) {
@@ -244,7 +248,7 @@ class Heat {
     const short = k => this.classes[k].slice(0, 3);
     for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) {
       const v = this.m[i * n + j];
-      g.fillStyle = cividisCss(v); g.fillRect(left + j * s, i * s, s - gap, s - gap);
+      g.fillStyle = cividisCss(v); g.fillRect(few ? left + j * s : Math.floor(left + j * s), few ? i * s : Math.floor(i * s), few ? s - gap : Math.ceil(s), few ? s - gap : Math.ceil(s));
       if (few && s > 17) { g.fillStyle = v > .55 ? '#111' : '#fff'; g.fillText(Math.round(100 * v), left + (j + .5) * s, (i + .5) * s); }
     }
     g.fillStyle = c.soft;
