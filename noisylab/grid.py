@@ -12,6 +12,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Callable
@@ -41,7 +42,7 @@ def _keys(d, known, where):
     for k in d:
         if k not in known: raise UserError(f"{where} has {k!r}; expected {', '.join(known)}")
 
-_TOP = 'title', 'table', 'seeds', 'data', 'schedules', 'run', 'noise', 'method'
+_TOP = 'title', 'table', 'seeds', 'data', 'schedules', 'run', 'common', 'author', 'noise', 'method'
 
 def _noises(noise):
     "(fields of the spec) for each kind and rate."
@@ -69,15 +70,16 @@ def expand(
     _keys(grid, _TOP, 'the grid')
     if not grid.get('method'): raise UserError('the grid has no [[method]]; expected one or more')
     base, known = grid.get('run', {}), [f.name for f in fields(Spec)]
-    _keys(base, known, '[run]')
-    common, res = base.get('schedule', 'step'), {}
+    own = {kind: base | grid.get(kind, {}) for kind in ('common', 'author')}
+    for kind, f in own.items(): _keys(f, known, f'[run] or [{kind}]')
+    common, res = own['common'].get('schedule', 'step'), {}
     data = grid.get('data', [base.get('data', 'digits')])
     if common == 'author': raise UserError("[run] says schedule='author'; say schedules = [\"author\"] instead")
     noises = _noises(grid.get('noise', [{'kind': 'symmetric'}]))
     for seed, where, noise, kind, m in product(grid.get('seeds', [0]), data, noises,
                                                grid.get('schedules', ['common']), grid['method']):
         if kind not in ('author', 'common'): raise UserError(f'schedules has {kind!r}; expected "author" or "common"')
-        f = base | dict(seed=seed, data=where, schedule=common if kind == 'common' else 'author') | noise
+        f = own[kind] | dict(seed=seed, data=where, schedule=common if kind == 'common' else 'author') | noise
         a = Asked(m.get('label', m['name']), from_dict(f | _of(m, f) | override))
         if a.key in res: raise UserError(f'the grid asks twice for {a.key}; give one of them another label')
         res[a.key] = a
@@ -93,7 +95,7 @@ def read_grid(
         try: import tomli as tomllib    # Python 3.10
         except ImportError: raise UserError('Python 3.10 reads no TOML by itself: pip install tomli') from None
     path = Path(path)
-    if not path.exists() and path.name == str(path): path = Path(__file__).with_name(path.name)
+    if not path.exists() and str(path) in GRIDS: path = files('noisylab')/str(path)
     try: return tomllib.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise UserError(f"{path.name} does not exist; noisylab brings {', '.join(GRIDS)}") from None
