@@ -107,7 +107,7 @@ def compare(
     return sorted(lines, key=lambda l: (l['data'], l['noise'], l['rate'], rank(l), l['method'], l['training']))
 
 # %% ../nbs/15_tables.ipynb #487ed3bb
-_NOTES = """best: the epoch picked by clean test labels, as in the paper, which nobody has in practice. last: the last one.
+_NOTES = """best: the epoch picked by clean test labels, as in the paper, which nobody has in practice. last: the last.
 mean ± standard deviation over n seeds. diff: ours minus the paper's, only where ours was trained in full."""
 _ONE = "The paper gives one number here and does not say which; it stands beside both of ours."
 _FOUR = "Table 4's CE cells are Table 1's best."
