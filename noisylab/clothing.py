@@ -18,8 +18,8 @@ CLOTHES = ('T-Shirt', 'Shirt', 'Knitwear', 'Chiffon', 'Sweater', 'Hoodie', 'Wind
 def _lines(folder, name):
     path = folder/name
     if not path.is_file():
-        raise UserError(f'{path} is not there; the published lists of Clothing1M were expected: noisy_train_key_list.txt, '
-                        'clean_test_key_list.txt, noisy_label_kv.txt, clean_label_kv.txt')
+        raise UserError(f'{path} is not there; the published lists of Clothing1M were expected: '
+                        'noisy_train_key_list.txt, clean_test_key_list.txt, noisy_label_kv.txt, clean_label_kv.txt')
     try: return [l for l in path.read_text(encoding='utf-8').splitlines() if l.strip()]
     except UnicodeDecodeError: raise UserError(f'{path} is no text in UTF-8; restore the published list') from None
 

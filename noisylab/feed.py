@@ -6,6 +6,8 @@
 __all__ = ['noisy', 'split', 'Feed']
 
 # %% ../nbs/08_feed.ipynb #5c5a9205
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -23,6 +25,7 @@ def noisy(
     kw = dict(spec.noise_settings)
     if spec.noise.startswith('human'): images.require_published(f'noise {spec.noise!r}')
     if images.published: kw['ids'] = images.ids
+    if spec.noise.startswith('human'): kw.setdefault('file', Path(spec.root)/f'CIFAR-{images.n_classes}_human.pt')
     if spec.noise == 'instance': kw['features'] = images.take(torch.arange(len(images))).flatten(1).cpu().numpy()
     true = images.labels if images.true is None else images.true
     res = noise.inject(true.cpu(), spec.noise, spec.rate, images.n_classes, spec.seed, **kw)

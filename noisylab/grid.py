@@ -102,7 +102,7 @@ def read_grid(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise UserError(f'{path} is no TOML: {e}') from None
 
 GRIDS = ('paper-table1.toml', 'paper-table2.toml', 'paper-table3.toml', 'paper-table4.toml',
-         'cifar10-cpu.toml')
+         'cifar10-cpu.toml', 'human-labels.toml')
 
 # %% ../nbs/15_grid.ipynb #f25b33c4
 def read_rows(

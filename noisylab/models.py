@@ -192,9 +192,12 @@ def _small(shape, n_classes, width):
 
 def _pretrained(model, path, n_classes):
     "`model` with the weights in the file at `path`, and a new last layer for `n_classes`."
-    try: model.load_state_dict(torch.load(path, map_location='cpu', weights_only=True))
-    except FileNotFoundError: raise UserError(f'{path} does not exist; expected a file of torchvision weights') from None
-    except Exception as e: raise UserError(f'{path} holds no weights of this model ({str(e).splitlines()[0]})') from None
+    try: weights = torch.load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError: raise UserError(f'{path} does not exist; a file of weights was expected') from None
+    except Exception as e: raise UserError(f'{path} holds no weights ({type(e).__name__})') from None
+    try: model.load_state_dict(weights)
+    except (RuntimeError, TypeError) as e:
+        raise UserError(f'{path} holds no weights of this model ({str(e).splitlines()[0]})') from None
     name, last = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)][-1]
     parent = model.get_submodule(name.rpartition('.')[0])
     setattr(parent, name.rpartition('.')[2], nn.Linear(last.in_features, n_classes))
