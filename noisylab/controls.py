@@ -11,7 +11,7 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 from .data import UserError
-from .methods import METHODS, make
+from .methods import METHODS, find, make
 from .noise import READS
 from .spec import Spec, resolve
 
@@ -70,7 +70,7 @@ def own(
     method: str,    # one of `METHODS`
 ) -> dict:          # setting → value
     "The settings of a method that have a control, as the method has them itself."
-    cls, other = METHODS[method]
+    cls, other = find(method)
     default = {f.name: f.default for f in fields(cls) if f.default is not MISSING} | other
     return {k: v for k, v in default.items() if k in METHOD_KEYS}
 

@@ -45,7 +45,7 @@ def name_of(spec: Spec) -> str:
 # %% ../nbs/14_desk.ipynb #d56e2ab0
 MOST = 6            # runs open at once
 MEMORY = 128*2**20  # bytes that the moments of a run may take
-REST = 3.           # seconds of rest of the worker that makes maps, for each of work: training needs the cores
+REST = 1.5          # seconds of rest of the worker that makes maps, for each of work: training needs the cores
 
 class Runs:
     "Runs, one of them shown, and the settings of the next one."

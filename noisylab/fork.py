@@ -43,8 +43,11 @@ def take_over(
     for n, p in tr.net.named_parameters():
         m = old.get(n, {}).get('momentum_buffer')
         if m is not None and m.shape == p.shape: tr.opt.state[p]['momentum_buffer'] = m.to(p).clone()
-    if st['spec']['method'] == tr.spec.method: tr.method.load_state(st['method'])
     for k in ('epoch', 'step', 'in_epoch', 'seconds', 'history'): setattr(tr, k, st[k])
+    tr.method.stage = tr.stage
+    if st['spec']['method'] != tr.spec.method:
+        if tr.in_epoch: tr.method.on_epoch(tr.epoch, tr.predict)        # a new method begins within an epoch
+    elif st['checksum'] == checksum(tr.labels.cpu().numpy()): tr.method.load_state(st['method'])
     tr.events = [{'step': tr.step, 'fork': dict(settings=settings, spec=st['spec'], events=st['events'])}]
 
 def forked(
@@ -54,7 +57,7 @@ def forked(
     settings: dict,         # what shall be different
 ) -> Spec | None:           # of the fork; None where only live settings differ
     "The spec of a fork."
-    ways = {f.name for f in fields(make(settings.get('method', spec.method)))}
+    ways = {f.name for f in fields(make(settings['method']) if 'method' in settings else method)}
     if 'method' not in settings and settings.keys() <= {*LIVE, *method.live}:
         settled(spec, method, events, settings)
         return None

@@ -224,9 +224,10 @@ def frame(
         tr.net.eval()
         restored = _small(_pixels(tr.net.bytes(tr.net(strong, restore=True).restored)))
         tr.net.train(was)
+    cluster = seen.cluster if getattr(tr.method, 'w_cluster', 0) else None      # an idle head says nothing
     noise = None if tr.noise is None else tr.noise.matrix.astype(np.float32)
     new = Frame(tr.epoch + tr.in_epoch/n if tr.in_epoch else tr.epoch, tr.step, seen.record or None, seen.pred,
-                np.nan_to_num(seen.loss), given_labels(tr), seen.cluster, pinned, _small(_pixels(x)),
+                np.nan_to_num(seen.loss), given_labels(tr), cluster, pinned, _small(_pixels(x)),
                 _small(_pixels(strong)), restored,
                 tuple(tr.strong.names(draws)), noise)
     if before is None: return new

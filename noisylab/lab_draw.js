@@ -85,7 +85,7 @@ class Lines {
   }
   paint(g, w, t) {
     const { series, events = [], at, percent: pc, note } = this.data, c = theme(this.root);
-    const L = 34, R = 10, T = 8, B = 20, pts = series.filter(s => s.y.length);
+    const L = 38, R = 10, T = 8, B = 20, pts = series.filter(s => s.y.length);
     const xmax = Math.max(1, this.data.xmax || 1, ...pts.map(s => s.x.at(-1)));
     let lo = 0, hi = 100;
     if (!pc) {
@@ -163,7 +163,7 @@ function balloon(g, w, x, y, lines, inks, c) {
 class Areas extends Lines {
   show(data) { super.show({ ...data, series: [...data.parts.map(p => ({ ...p, x: data.x })), ...(data.line ? [{ ...data.line, x: data.x, dash: 1 }] : [])], percent: true }); }
   paint(g, w, t) {
-    const { x = [], parts = [], line, at, note } = this.data, c = theme(this.root), L = 34, R = 10, T = 8, B = 20;
+    const { x = [], parts = [], line, at, note } = this.data, c = theme(this.root), L = 38, R = 10, T = 8, B = 20;
     const xmax = Math.max(1, this.data.xmax || 1, ...x), X = v => L + (w - L - R) * v / xmax, Y = v => T + (t - T - B) * (1 - v / 100);
     g.font = `11px ${c.font}`; g.fillStyle = c.soft; g.textAlign = 'center'; g.textBaseline = 'top';
     for (const v of ticks(0, xmax, Math.min(6, w / 55)).filter(v => v % 1 === 0)) g.fillText(v, X(v), t - B + 5);

@@ -294,7 +294,7 @@ class Session(Kept):
         events = [*self.events, self._changes]
         spec = forked(self.spec, self._method(), events, settings)
         parts = {k: copy.deepcopy(v) if k in ('net', 'method') else v for k, v in self.parts.items()}
-        parts |= dict(train=self.trainer.loaded, test=self.trainer.test)
+        if 'method' in settings: parts.pop('method', None)
         new = Session(spec or self.spec, n_map=self.n_map, n_pinned=self.n_pinned, memory=self.frames.memory,
                       mapper=self.mapper, **parts)
         new._origin = self._do(lambda: capture(self.trainer) | (dict(settings=settings) if spec else {}))

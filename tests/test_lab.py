@@ -59,8 +59,9 @@ def test_a_crash_in_training_is_told_and_the_lab_goes_on(lab):
     until(lambda: good.history and lab.face.state['selected'] == 1 and lab.face.state['kind'] != 'error')
 
 def test_what_a_person_could_do_wrong_is_a_sentence(lab):
-    for wrong in (dict(do='pause'), dict(do='fork'), dict(do='save', folder='/tmp/x'), dict(do='set', key='lr', value=-1),
-                  dict(do='set', key='data', value='/nowhere'), dict(do='load', folder='/nowhere')):
+    for wrong in (dict(do='pause'), dict(do='fork'), dict(do='save', folder='/tmp/x'),
+                  dict(do='set', key='lr', value=-1), dict(do='set', key='data', value='/nowhere'),
+                  dict(do='load', folder='/nowhere')):
         lab._heard(lab.face, wrong, [])
         if lab.said: assert lab.said[0] == 'error' and len(lab.said[1]) > 20, wrong
     press(lab, 'start')         # with data that are not there
@@ -98,7 +99,8 @@ def test_many_classes_in_colour_whose_true_labels_nobody_knows():
         run = lab.start()
         until(lambda: run.status == 'done' and run.map[1] is not None)
         until(lambda: lab.face.curves and lab.face.curves[0]['epoch'] == [1, 2, 3] and lab.face.frames)
-        assert not lab.face.curves[0]['known'] and lab.face.images['true'] is None and lab.face.frames[0]['noise'] is None
+        assert not lab.face.curves[0]['known'] and lab.face.images['true'] is None
+        assert lab.face.frames[0]['noise'] is None
         assert len(lab.face.images['classes']) == 100 and lab.face.images['shape'][1:] == [12, 12, 3]
         assert 'error' != lab.face.state['kind'], lab.face.state['say']
         with pytest.raises(UserError, match='not known'): lab.figure('confusion')

@@ -116,8 +116,9 @@ def told(page, i, text, seconds=20):
 
 def busy(page, i, seconds):
     "Add cell `i` and have it keep the kernel busy."
-    page.evaluate(f'''{PANEL}.content.activeCellIndex = {i - 1}; jupyterapp.commands.execute("notebook:insert-cell-below")
-        .then(() => {{ {PANEL}.content.activeCell.model.sharedModel.setSource("import time; time.sleep({seconds})");
+    page.evaluate(f'''{PANEL}.content.activeCellIndex = {i - 1};
+        jupyterapp.commands.execute("notebook:insert-cell-below").then(() => {{ 
+            {PANEL}.content.activeCell.model.sharedModel.setSource("import time; time.sleep({seconds})");
                        jupyterapp.commands.execute("notebook:run-cell"); }})''')
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="busy"]').wait_for(timeout=5000)
 
@@ -166,7 +167,8 @@ def test_the_lab_in_a_browser(lab, page):
     assert time.time() - start < 4
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=20_000)
     seen = epoch(page)
-    press('step'); page.wait_for_function(f'''() => +document.querySelector(".noisylab").dataset.frame0.split(":")[1] > {seen}''')
+    press('step')
+    page.wait_for_function(f'() => +document.querySelector(".noisylab").dataset.frame0.split(":")[1] > {seen}')
     status(page, 'paused')
 
     page.locator('.nl-time').fill('1')      # back in time, and on
@@ -177,7 +179,8 @@ def test_the_lab_in_a_browser(lab, page):
     page.wait_for_timeout(300)
     box = page.locator('.nl-map canvas').first.bounding_box()      # a lasso around everything opens a grid
     page.mouse.move(box['x'] + 3, box['y'] + 3); page.mouse.down()
-    for x, y in ((.99, .01), (.99, .99), (.01, .99)): page.mouse.move(box['x'] + x*box['width'], box['y'] + y*box['height'])
+    for x, y in ((.99, .01), (.99, .99), (.01, .99)):
+        page.mouse.move(box['x'] + x*box['width'], box['y'] + y*box['height'])
     page.mouse.up()
     assert page.locator('.nl-picked .nl-img').count() >= 100
     page.keyboard.press('Escape'); page.keyboard.press('ArrowRight')
