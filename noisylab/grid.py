@@ -31,7 +31,7 @@ class Asked:
 
     @property
     def key(self) -> str:
-        "A name for files: what can be read, and a hash of what the spec says. Where data and devices are does not matter."
+        "A name for files: what can be read, and a hash of what the spec says; where data and device are is left out."
         s, free = self.spec, ('root', 'device')
         said = {f.name: getattr(s, f.name) for f in fields(s) if f.name not in free}
         plain = json.dumps({k: v for k, v in said.items() if v != getattr(Spec(), k)}, sort_keys=True)
