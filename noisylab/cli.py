@@ -221,7 +221,8 @@ def info(args) -> int:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     lines = versions() | {'commit': commit(), 'device': f'{device}: {hardware(device)}',
                           'precision': 'bf16' if bf16_pays(device, 'resnet18') else 'fp32'}
-    extras = dict(plotly='reports and figures', openTSNE='maps', kaleido='pictures of figures', ipywidgets='the lab', jupyterlab='the lab')
+    extras = dict(plotly='reports and figures', openTSNE='maps', kaleido='pictures of figures',
+                  ipywidgets='the lab', jupyterlab='the lab')
     found = lambda k: 'installed' if find_spec(k) else 'missing: pip install "noisylab[lab]"'
     lines |= {k: f'{found(k)} ({why})' for k, why in extras.items()}
     for k, v in lines.items(): print(f'{k:12} {v}')

@@ -12,7 +12,7 @@ import numpy as np
 
 from .data import UserError
 from .plots import SCALE, _go, _look, _pictures, _say, _text, colour
-from .track import believed_noise, histogram, suspects
+from .track import believed_noise, histogram
 
 # %% ../nbs/12_evidence.ipynb #d4f662ea
 def losses(

@@ -13,7 +13,7 @@ from typing import Sequence
 import numpy as np
 
 from .data import UserError
-from .plots import _go, _look, _points, template
+from .plots import _look, _points, template
 
 # %% ../nbs/12_prints.ipynb #f9e4f3a3
 FORMATS = ('png', 'svg', 'pdf')
@@ -38,7 +38,8 @@ def pictures(
     why = _draw(files)
     if why is None: return [Path(f['path']) for f in files]
     warnings.warn(f'no {"/".join(formats)}, but HTML: {why}')
-    for k, fig in figures.items(): fig.write_html(folder/f'{k}.html', include_plotlyjs=True, config=dict(showSendToCloud=False))
+    for k, fig in figures.items():
+        fig.write_html(folder/f'{k}.html', include_plotlyjs=True, config=dict(showSendToCloud=False))
     return [folder/f'{k}.html' for k in figures]
 
 def _draw(files) -> str | None:

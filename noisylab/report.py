@@ -244,7 +244,8 @@ def _film(frames):
     small = ''.join(figure(r) for r in reels if not r.wide)
     n = len(epochs) - 1
     return ('<div class="film"><h4>Over time</h4><p class="reel"><button type="button">Play</button>'
-            f'<input type="range" min="0" max="{n}" value="{n}" aria-label="epoch" data-epochs="{_t(json.dumps(epochs))}">'
+            f'<input type="range" min="0" max="{n}" value="{n}" aria-label="epoch" '
+            f'data-epochs="{_t(json.dumps(epochs))}">'
             f'<output>epoch {epochs[-1]:g}</output></p><div class="row">{small}</div>{rows}</div>')
 
 # %% ../nbs/13_report.ipynb #782f4132
