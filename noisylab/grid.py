@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from importlib.resources import files
 from itertools import product
@@ -31,8 +31,10 @@ class Asked:
 
     @property
     def key(self) -> str:
-        "A name for files: what can be read, and a hash of all the rest. Where data and devices are does not matter."
-        s, plain = self.spec, json.dumps({k: v for k, v in asdict(self.spec).items() if k not in ('root', 'device')})
+        "A name for files: what can be read, and a hash of what the spec says; where data and device are is left out."
+        s, free = self.spec, ('root', 'device')
+        said = {f.name: getattr(s, f.name) for f in fields(s) if f.name not in free}
+        plain = json.dumps({k: v for k, v in said.items() if v != getattr(Spec(), k)}, sort_keys=True)
         rate = '' if s.rate is None else f'{s.rate:g}'
         name = f'{Path(s.data).stem}-{s.noise}{rate}-{self.label}-{s.schedule}-s{s.seed}'
         safe = ''.join(c if c.isalnum() or c in '.-_+' else '_' for c in name)
@@ -62,7 +64,7 @@ def _of(method, fields_):
             res = res | w.get('run', {}) | dict(settings=res['settings'] | w.get('settings', {}))
     return res
 
-# %% ../nbs/15_grid.ipynb #e719d7d5
+# %% ../nbs/15_grid.ipynb #ed765e8d
 def expand(
     grid: dict,         # as a TOML file says it
     **override,         # fields of every `Spec`

@@ -86,7 +86,7 @@ def compare(
     for same in groups.values():
         r, name = same[0], name_in(same[0], table)
         place = r['data'], r['noise'], r['rate'] or 0.
-        if place not in places or table in (2, 3, 4) and name is None: continue
+        if place not in places or table == 4 and (table, *place, name) not in cells: continue
         cell, short = cells.get((table, *place, name), {}), short_of(r)
         line = dict(data=place[0], noise=place[1], rate=place[2], method=r.get('label', r['method']), paper_name=name,
                     training=r['schedule'], epochs=r['epochs'], n=len(same), short=short)

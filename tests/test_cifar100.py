@@ -6,9 +6,9 @@ from noisylab.data import load
 from noisylab.feed import noisy
 from noisylab.spec import Spec
 
-SUPERCLASSES = '''beaver dolphin otter seal whale · aquarium_fish flatfish ray shark trout
-orchid poppy rose sunflower tulip
-bottle bowl can cup plate · apple mushroom orange pear sweet_pepper · clock keyboard lamp telephone television
+SUPERCLASSES = '''beaver dolphin otter seal whale · aquarium_fish flatfish ray shark trout 
+orchid poppy rose sunflower tulip · bottle bowl can cup plate
+apple mushroom orange pear sweet_pepper · clock keyboard lamp telephone television
 bed chair couch table wardrobe · bee beetle butterfly caterpillar cockroach · bear leopard lion tiger wolf
 bridge castle house road skyscraper · cloud forest mountain plain sea · camel cattle chimpanzee elephant kangaroo
 fox porcupine possum raccoon skunk · crab lobster snail spider worm · baby boy girl man woman
