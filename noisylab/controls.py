@@ -20,6 +20,7 @@ def _control(key, label, group, kind, hint='', live=False, lo=0, hi=1, step=.01,
     return dict(key=key, label=label, group=group, kind=kind, hint=hint, live=live, min=lo, max=hi, step=step, log=log,
                 unit=unit, options=list(options))
 
+# %% ../nbs/14_controls.ipynb #8e42949a
 GROUPS = (('noise', 'Label noise'), ('method', 'Method'), ('augment', 'Augmentation'), ('training', 'Training'),
           ('data', 'Images'))
 
@@ -60,6 +61,8 @@ CONTROLS = (
     _control('train_size', 'how many', 'data', 'whole', 'Training images, evenly over classes; empty: all', lo=20,
              hi=10**6, step=100),
 )
+
+# %% ../nbs/14_controls.ipynb #6e6380b6
 KEYS = tuple(c['key'] for c in CONTROLS)
 SPEC_KEYS = tuple(k for k in KEYS if k in Spec.__dataclass_fields__)
 METHOD_KEYS = tuple(k for k in KEYS if k not in SPEC_KEYS)

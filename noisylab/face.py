@@ -34,7 +34,7 @@ def say_event(
         return 'fork' + (': ' + ', '.join(f'{k} = {v}' for k, v in new.items()) if new else '')
     said = ', '.join(f'{k} = {v:g}' if isinstance(v, float) else f'{k} = {v}' for k, v in event.items()
                      if k not in ('step', 'epoch', 'anew'))
-    return said + (f" ({event['anew']})" if event.get('anew') else '')
+    return said + (f" ({event['anew']} anew)" if event.get('anew') else '')
 
 def curves(
     session: Session,

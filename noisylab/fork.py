@@ -44,10 +44,10 @@ def take_over(
         m = old.get(n, {}).get('momentum_buffer')
         if m is not None and m.shape == p.shape: tr.opt.state[p]['momentum_buffer'] = m.to(p).clone()
     for k in ('epoch', 'step', 'in_epoch', 'seconds', 'history'): setattr(tr, k, st[k])
-    tr.method.stage = tr.stage
-    if st['spec']['method'] != tr.spec.method:
-        if tr.in_epoch: tr.method.on_epoch(tr.epoch, tr.predict)        # a new method begins within an epoch
-    elif st['checksum'] == checksum(tr.labels.cpu().numpy()): tr.method.load_state(st['method'])
+    tr.method.stage, same = tr.stage, st['spec']['method'] == tr.spec.method
+    if not same and tr.in_epoch: tr.method.on_epoch(tr.epoch, tr.predict)       # a new method begins within an epoch
+    if same and st.get('first'): tr.first = {k: v.to(tr.spec.device).clone() for k, v in st['first'].items()}
+    if same and st['checksum'] == checksum(tr.labels.cpu().numpy()): tr.method.load_state(st['method'])
     tr.events = [{'step': tr.step, 'fork': dict(settings=settings, spec=st['spec'], events=st['events'])}]
 
 def forked(

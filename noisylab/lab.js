@@ -52,7 +52,7 @@ class Restorations {
       g.fillStyle = c.soft; g.textAlign = 'right'; g.fillText(name, L - 8, T + k * (s + gap) + s / 2);
       for (let i = 0; i < p; i++) pics.draw(g, i, L + i * (s + gap), T + k * (s + gap), s);
     });
-    if (n < 4) { g.textAlign = 'left'; g.fillText('this method restores nothing: there is no decoder in its loss', L, T + n * (s + gap) + 12); }
+    if (n < 4) { g.textAlign = 'left'; g.fillText('no decoder: nothing is restored', L, T + n * (s + gap) + 12); }
   }
   close() { this.surface.close(); }
 }
@@ -121,8 +121,8 @@ class App {
     this.by = h('select', { 'aria-label': 'colour the map by', onchange: () => { for (const m of this.maps) m.colourBy(this.by.value); this.legend(); } }, ...COLOURINGS.map(([v, t]) => h('option', { value: v }, t)));
     this.beside = h('select', { 'aria-label': 'show another run beside', onchange: () => this.send('beside', { run: +this.beside.value }) });
     this.key = h('div', { class: 'nl-key' });
-    this.hint = h('span', { class: 'nl-hint' }, 'hover, click, or draw a lasso');
-    const mapBox = this.card('mapcard', h('h3', {}, 'Map of what the network sees', h('label', {}, 'colour by ', this.by), h('label', { class: 'nl-beside' }, 'beside ', this.beside), this.hint));
+    this.hint = h('span', { class: 'nl-hint' }, 'hover, click, lasso');
+    const mapBox = this.card('mapcard', h('h3', {}, 'Map of the features', h('label', {}, 'colour by ', this.by), h('label', { class: 'nl-beside' }, 'beside ', this.beside), this.hint));
     const pair = h('div', { class: 'nl-pair' }), side = [h('div'), h('div', { hidden: true })];
     pair.append(...side); mapBox.append(pair, this.key);
     this.sides = side; this.names = side.map(s => { const n = h('div', { class: 'nl-name' }); s.append(n); return n; });
@@ -194,6 +194,7 @@ class App {
     s.status === 'paused' ? label(this.buttons.pause, 'start', 'Resume') : label(this.buttons.pause, 'pause', 'Pause');
     ['running', 'paused', 'starting'].includes(s.status) ? label(this.buttons.start, 'anew', 'Start anew') : label(this.buttons.start, 'start', 'Start');
     for (const b of this.presets.children) b.setAttribute('aria-pressed', b.dataset.name === s.preset);
+    this.slider.title = `Go back through the epochs. What they looked like takes at most ${s.memory}; beyond that every second one is dropped.`;
     const p = s.progress;
     this.progress.value = p.steps ? p.step / p.steps : 0;
     const left = p.seconds_left === null ? '' : p.seconds_left >= 3600 ? ` · ${(p.seconds_left / 3600).toFixed(1)} h left` : ` · ${Math.floor(p.seconds_left / 60)}:${String(Math.round(p.seconds_left) % 60).padStart(2, '0')} left`;
@@ -248,7 +249,7 @@ class App {
     this.tiles.replaceChildren(
       tile(percent(v('test_acc')), 'test accuracy', best === null ? 'on clean labels' : `best ${best.toFixed(1)}%`, pal[0]),
       tile(percent(v('memorised')), 'of wrong labels memorised', 'lower is better', pal[2]),
-      tile(percent(v('corrected')), 'of wrong labels seen through', 'predicted as true', pal[9]),
+      tile(percent(v('corrected')), 'of wrong labels corrected', 'predicted as true', pal[9]),
       tile(v('classes_predicted') === null ? '–' : `${v('classes_predicted')}${C ? ' of ' + C : ''}`, 'classes in use', 'few: it has collapsed', pal[3]),
       tile(v('alpha') === null ? '–' : fmt(v('alpha')), 'α: trust in given labels', v('lr') === null ? '' : `learning rate ${fmt(v('lr'))}`, pal[1]));
   }

@@ -145,7 +145,11 @@ function say(g, w, t, text, c) {
     const next = (lines.at(-1) + ' ' + s).trim();
     if (g.measureText(next).width > w - 40) lines.push(s); else lines[lines.length - 1] = next;
   }
-  lines.forEach((s, i) => g.fillText(s, w / 2, t / 2 + (i - (lines.length - 1) / 2) * 17));
+  lines.forEach((s, i) => {
+    const y = t / 2 + (i - (lines.length - 1) / 2) * 17, wide = g.measureText(s).width + 10;
+    g.fillStyle = c.ground; g.fillRect((w - wide) / 2, y - 9, wide, 18);
+    g.fillStyle = c.soft; g.fillText(s, w / 2, y);
+  });
 }
 
 function balloon(g, w, x, y, lines, inks, c) {
@@ -239,18 +243,18 @@ class Heat {
   paint(g, w, t) {
     const c = theme(this.root);
     if (!this.m) return say(g, w, t, this.note || 'nothing yet', c);
-    const n = this.classes.length, few = n <= 12, L = few ? 30 : 18, B = few ? 32 : 18, s = Math.min((w - L - 2) / n, (t - B - 2) / n), left = Math.max(L, (w - s * n + L) / 2), gap = few ? 1 : 0;
-    g.font = `10px ${c.font}`; g.textAlign = 'center'; g.textBaseline = 'middle';
-    const short = k => this.classes[k].length > 4 ? this.classes[k].slice(0, 3) + '…' : this.classes[k];
+    const n = this.classes.length, few = n <= 12, named = few && this.classes.some(c => c.length > 2), L = named ? 42 : few ? 30 : 18, B = few ? 32 : 18, s = Math.min((w - L - 2) / n, (t - B - 2) / n), left = Math.max(L, (w - s * n + L) / 2), gap = few ? 1 : 0;
+    g.font = `${named && s < 24 ? 9 : 10}px ${c.font}`; g.textAlign = 'center'; g.textBaseline = 'middle';
+    const short = k => this.classes[k].slice(0, 3);
     for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) {
       const v = this.m[i * n + j];
-      g.fillStyle = cividisCss(v); g.fillRect(left + j * s, i * s, s - gap, s - gap);
+      g.fillStyle = cividisCss(v); g.fillRect(few ? left + j * s : Math.floor(left + j * s), few ? i * s : Math.floor(i * s), few ? s - gap : Math.ceil(s), few ? s - gap : Math.ceil(s));
       if (few && s > 17) { g.fillStyle = v > .55 ? '#111' : '#fff'; g.fillText(Math.round(100 * v), left + (j + .5) * s, (i + .5) * s); }
     }
     g.fillStyle = c.soft;
     if (few) for (let i = 0; i < n; i++) { g.textAlign = 'right'; g.fillText(short(i), left - 4, (i + .5) * s); g.textAlign = 'center'; g.fillText(short(i), left + (i + .5) * s, n * s + 8); }
     g.font = `11px ${c.font}`; g.fillText(this.across, left + n * s / 2, n * s + (few ? 23 : 9));
-    g.save(); g.translate(left - (few ? 24 : 9), n * s / 2); g.rotate(-Math.PI / 2); g.fillText(this.down, 0, 0); g.restore();
+    g.save(); g.translate(left - (named ? 34 : few ? 24 : 9), n * s / 2); g.rotate(-Math.PI / 2); g.fillText(this.down, 0, 0); g.restore();
     if (this.mouse) {
       const j = Math.floor((this.mouse[0] - left) / s), i = Math.floor(this.mouse[1] / s);
       if (i >= 0 && j >= 0 && i < n && j < n) balloon(g, w, left + j * s, Math.max(0, Math.min(t - 60, i * s)), [`${this.down} ${this.classes[i]}`, `${this.across} ${this.classes[j]}`, percent(100 * this.m[i * n + j])], [c.ink, c.ink, cividisCss(this.m[i * n + j])], c);

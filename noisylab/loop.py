@@ -19,7 +19,7 @@ from .augment import DIGIT_OPS, OPS, OPS_CUTOUT, RandAugment, Weak
 from .data import Images, UserError, load
 from .feed import Feed, noisy, split
 from .methods import Batch, Method, Seen, bounds, make
-from .models import Tapped, make_net, memory_format
+from .models import Tapped, make_net, memory_format, seeded
 from .spec import OWN, Spec, resolve
 
 # %% ../nbs/08_loop.ipynb #e8849fa9
@@ -124,12 +124,10 @@ def outputs(
 class Diverged(UserError): "A loss became infinite or no number."
 
 @contextmanager
-def _own_random(on, seed, device):
+def _own_random(on, seed):
     "Random numbers that somebody else's network draws (dropout) follow from `seed`; the caller's are left alone."
     if not on: yield; return
-    with torch.random.fork_rng(devices=[device] if device.startswith('cuda') else []):
-        torch.manual_seed(seed)
-        yield
+    with seeded(seed): yield
 
 # %% ../nbs/08_loop.ipynb #019b6f1a
 class Staged(Setup):
@@ -194,7 +192,7 @@ class Loop(Staged):
         for k, v in self.method.scalars(self.t).items():    # tensors that stay, so that a step need not be built anew
             self.s.setdefault(k, torch.zeros((), device=self.spec.device)).fill_(v)
         for g in self.opt.param_groups: g['lr'] = self.lr
-        with _own_random(self.dropout, self.spec.seed*1_000_003 + self.step, self.spec.device), self.autocast():
+        with _own_random(self.dropout, self.spec.seed*1_000_003 + self.step), self.autocast():
             terms = self.method.terms(self.net, Batch(idx, self.labels[idx], weak, strong), self.s)
         loss = sum(self.s[f'w_{k}']*v if f'w_{k}' in self.s else v for k, v in terms.items())
         for k, v in (terms | {'loss': loss}).items(): self.sums[k] = self.sums.get(k, 0) + v.detach()*len(idx)

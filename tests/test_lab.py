@@ -105,6 +105,7 @@ def test_many_classes_in_colour_whose_true_labels_nobody_knows():
         assert 'error' != lab.face.state['kind'], lab.face.state['say']
         with pytest.raises(UserError, match='not known'): lab.figure('confusion')
         for name in set(FIGURES) - {'confusion'}: lab.figure(name)
+        assert lab.later == [] and 'data' in lab.unused
         press(lab, 'set', key='data', value='digits')
         assert 'your own' in lab.said[1] or 'of your own' in lab.said[1]
     finally: lab.close()
