@@ -68,7 +68,8 @@ def short_of(
 def _same(row):
     "All of a row's spec that seeds of one another share."
     free = 'seed', 'root', 'device', 'watch', 'on_bad'
-    return json.dumps([row['label'], {k: v for k, v in row['spec'].items() if k not in free}], sort_keys=True)
+    said = {k: v for k, v in row['spec'].items() if k not in free}
+    return json.dumps([row.get('label', row['method']), said], sort_keys=True)
 
 def _of_seeds(rows, key):
     v = [r[key] for r in rows]
@@ -89,7 +90,8 @@ def compare(
         if place not in places or table == 4 and (table, *place, name) not in cells: continue
         cell, short = cells.get((table, *place, name), {}), short_of(r)
         line = dict(data=place[0], noise=place[1], rate=place[2], method=r.get('label', r['method']), paper_name=name,
-                    training=r['schedule'], epochs=r['epochs'], n=len(same), short=short)
+                    training='author' if r['spec']['schedule'] == 'author' else 'common',
+                    epochs=r['epochs'], n=len(same), short=short)
         for k in ('best', 'last'):
             ours, theirs = _of_seeds(same, k), cell.get(k, cell.get('accuracy'))
             number = not short and isinstance(theirs, float)
