@@ -224,7 +224,8 @@ class PENCIL(Method):
     "Label distributions learned by gradient descent along with the network."
     a: float = .4               # weight of the compatibility with the given label
     b: float = .1               # weight of the entropy
-    lam: float | None = None    # λ, step size of the labels; None: 600 (10,000 from 100 classes on)
+    lam: float | None = None    # λ, step size of the labels; None: the authors' 600 (10,000 from 100 classes on),
+                                # over C unless `faithful`: their code averages over the classes, too
     lr: float | None = None     # of stages 1 and 2 under schedule='author'; None: 0.06 (0.35)
     k: float = 10.              # of ỹ's one given label at the start
     faithful: bool = False      # as the authors' code computes it, see `robust.pencil_terms`; stage 3 ends at lr 0
@@ -257,8 +258,8 @@ class PENCIL(Method):
         "The labels' own step, with the plain gradient of the batch."
         if self.now is None: return
         index, y = self.now
-        lam = (10_000. if _many(self.n_classes) else 600.) if self.lam is None else self.lam
-        self.y[index] -= lam*y.grad
+        own = (10_000. if _many(self.n_classes) else 600.)/(1 if self.faithful else self.n_classes)
+        self.y[index] -= (own if self.lam is None else self.lam)*y.grad
         self.now = None
 
     def learned(self): return {'labels': self.y.softmax(1)}

@@ -146,7 +146,14 @@ class Table:
         self.out, self.asked = Path(out), {a.key: a for a in expand(grid, **override)}
         if self.out.suffix != '.jsonl': raise UserError(f'{out}: a file of rows is expected, NAME.jsonl')
         self.folder = self.out.with_suffix('.runs')
-        self.rows = {r['key']: r for r in read_rows(self.out) if 'key' in r}
+        self.read()
+
+    def read(self):
+        "The rows that are there; a file of other rows is left alone."
+        rows = read_rows(self.out)
+        if any('key' not in r for r in rows):
+            raise UserError(f'{self.out} has rows that no grid made; name another file')
+        self.rows = {r['key']: r for r in rows}
 
     def state(self, key: str) -> str:   # 'finished', 'broken' or 'to do'
         folder = self.folder/key
@@ -168,7 +175,7 @@ class Table:
         "Run what is missing."
         threads = threads or (None if pool else max(1, (os.cpu_count() or 1)//workers))
         with _alone(self.out.with_suffix('.lock')):
-            self.rows = {r['key']: r for r in read_rows(self.out) if 'key' in r}      # another may have just ended
+            self.read()         # another may have just ended
             jobs = {k: (run, a.spec, self.folder/k, False, threads) for k, a in self.asked.items()
                     if k not in self.rows}
             def ended(key, row):

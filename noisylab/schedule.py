@@ -25,7 +25,7 @@ def fits(
     done: Spec,     # settled
 ) -> bool:
     "Does the run `done` answer `asked`?"
-    plain = lambda s: json.loads(json.dumps(asdict(s)))
+    plain = lambda s: {k: v for k, v in json.loads(json.dumps(asdict(s))).items() if k not in ('root', 'device')}
     own, d = ('lr', 'momentum', 'weight_decay') if asked.schedule == 'author' else (), plain(done)
     return all(v in (None, 'auto') or k in own or v == d[k] for k, v in plain(asked).items())
 
@@ -104,7 +104,7 @@ def dispatch(
     tries: int = 3,                             # rounds without any progress before giving up
 ) -> tuple[dict, dict]:                         # name → result, name → exception
     "Run all jobs, whatever happens to the workers."
-    left, done, failed, idle = dict(jobs), {}, {}, 0
+    left, done, failed, idle, broke = dict(jobs), {}, {}, 0, None
     while left and idle < tries:
         before, executor = len(left), pool()
         try:
@@ -117,9 +117,10 @@ def dispatch(
                 else: done[name] = f.result()
                 del left[name]
                 if said and not error: said(name, done[name])
-        except BrokenExecutor: pass         # the pool broke while jobs were handed in: another round
+        except BrokenExecutor as e: broke = e       # while jobs were handed in: another round
         finally: executor.shutdown(cancel_futures=True)
         idle = idle + 1 if len(left) == before else 0
+    for name in left: failed.setdefault(name, broke)
     return done, failed
 
 # %% ../nbs/15_schedule.ipynb #c8ab7494

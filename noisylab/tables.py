@@ -39,10 +39,12 @@ def name_in(
     table: int,         # 1 to 4
 ) -> str | None:        # a method of that table
     "What the paper calls the method of a row."
+    given = row['spec']['settings']
     if row['method'] != 'paper' or table != 4:
-        return None if row['method'] == 'paper' and row['spec']['settings'] else NAMES.get(row['method'])
-    used, switch = _spread_settings(row), {k for k, _ in SWITCHES.values()}
-    if set(row['spec']['settings']) - switch: return None
+        other = row['method'] == 'paper' and given or {'view', 'T'} & given.keys()      # T handed over, another view
+        return None if other else NAMES.get(row['method'])
+    used, own = _spread_settings(row), _spread_settings(row | dict(spec=dict(settings={})))
+    if any(v not in (own[k], dict(SWITCHES.values()).get(k)) for k, v in given.items()): return None
     return '+'.join(term for term, (k, off) in SWITCHES.items() if used[k] != off) or None
 
 def short_of(
@@ -62,6 +64,13 @@ def short_of(
     if s['model'].split(':')[0] != 'resnet18': said.append(s['model'])
     if s['schedule'] not in ('author', 'step'): said.append(f"schedule {s['schedule']}")
     if row.get('events'): said.append('steered by hand')
+    if s['noise_settings'] and row['noise'] in ('symmetric', 'asymmetric'): said.append('other noise than the paper\'s')
+    if row['data'] == 'clothing1m':
+        if s['train_size']: said.append(f"{s['train_size']:,} images")
+        if s['size'] != 224: said.append(f"{s['size']} pixels")
+        if s['schedule'] == 'author': said.append('no author\'s training for these images')
+    own = dict(momentum=.9, weight_decay=1e-4, lr=.1, batch=32 if row['data'] == 'clothing1m' else 128)
+    if s['schedule'] != 'author': said += [f'{k} {s[k]:g}' for k, v in own.items() if s[k] != v]
     return said
 
 # %% ../nbs/15_tables.ipynb #bed65b72

@@ -304,7 +304,7 @@ def test_misshapen_human_files(tmp_path):
     (dict(kind='given', rate=None, matrix=np.array([[.5, 0, 0], [.5, 1, 0], [0, 0, 1]])), 'matrix.T'),
     (dict(kind='given', rate=None, file=[0, 1]), '2 entries and there are 3'),
     (dict(kind='given', rate=None, file=[0, 1, 5]), 'hold 5'),
-    (dict(kind='given', rate=None, file=[0, 1], ids=[0, 1, 2]), 'ids'),
+    (dict(kind='given', rate=None, file=[0, 1], ids=[0, 1, 2]), 'up to 2 of the whole'),
     (dict(kind='given', rate=None, file='no.csv'), 'no file no.csv'),
     (dict(kind='human:worse', rate=None), 'reads labels from a file'),
     (dict(kind='human:worse', rate=.4, file='x'), 'not rate'),
