@@ -47,7 +47,7 @@ def test_streams_what_can_be_read(root):
 def test_the_spec_of_table_3_runs_on_it(root, tmp_path, capsys):
     from noisylab.grid import Table, read_grid
     asked = Table(read_grid('paper-table3.toml'), tmp_path/'rows.jsonl', root=str(root)).asked
-    assert len(asked) == 12*2*3 and {a.spec.size for a in asked.values()} == {224}
+    assert len(asked) == 12*3 and {a.spec.size for a in asked.values()} == {224}
     spec = tmp_path/'one.json'
     spec.write_text(next(a for a in asked.values() if a.spec.method == 'balanced').spec.to_json())
     args = ['--size', '32', '--width', '0.125', '--epochs', '1', '--batch', '16', '--device', 'cpu', '--quiet']
