@@ -27,17 +27,17 @@ class Progress:
 class Curve:
     "Means of the loss terms over short stretches of time, at most `most` of them, evenly thinned."
     def __init__(self, every: float = .25, most: int = 2000):   # seconds
-        self.every, self.most, self.points, self._last, self._at = every, most, [], (0, {}), 0.
+        self.every, self.most, self.points, self._last, self._at = every, most, [], (0, 0, {}), 0.
 
     def add(self, trainer):
         "Look at what the running epoch has summed up so far, if it is time."
         now = time.perf_counter()
         if not trainer.n_seen or now - self._at < self.every: return
-        n, sums = trainer.n_seen, {k: float(v) for k, v in trainer.sums.items()}
-        n0, old = self._last if self._last[0] < n else (0, {})
+        e, n, sums = trainer.epoch, trainer.n_seen, {k: float(v) for k, v in trainer.sums.items()}
+        n0, old = self._last[1:] if self._last[0] == e and self._last[1] < n else (0, {})   # an epoch sums anew
         terms = {k: (v - old.get(k, 0.))/(n - n0) for k, v in sums.items()}
-        self._at, self._last = now, (n, sums)
-        epoch = trainer.epoch + trainer.in_epoch/trainer.steps_per_epoch
+        self._at, self._last = now, (e, n, sums)
+        epoch = e + trainer.in_epoch/trainer.steps_per_epoch
         self.points = [*self.points, dict(epoch=epoch, step=trainer.step, loss=terms.pop('loss'), terms=terms)]
         if len(self.points) > self.most: self.points, self.every = self.points[::2], 2*self.every
 
