@@ -45,11 +45,12 @@ TRAIN = {   # heading → option → (type, what it means)
         eval_every=(int, "epochs between evaluations"),
         watch=(int, "training images watched for memorisation"),
         device=(str, "auto, cpu, cuda"),
-        precision=(str, "auto, fp32, bf16")),
+        precision=(str, "auto, fp32, bf16"),
+        engine=(str, "auto, eager, graph (a step recorded as a CUDA graph), compiled")),
 }
 
 # what `spec.resolve` settles for the images
-OPEN = ('model', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision')
+OPEN = ('model', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision', 'engine')
 
 # %% ../nbs/16_cli.ipynb #8a0bbede
 def _settings(pairs):
