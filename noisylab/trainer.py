@@ -247,6 +247,7 @@ def result(trainer: Stepper) -> dict:
     return row | {k: last[k] for k in ('classes_predicted', 'memorised', 'corrected', 'val_given')} | dict(
         n_test=len(tr.test), n_watched=len(tr.watch),
         realised_rate=tr.noise.rate if tr.noise else None, checksum=checksum(tr.labels.cpu().numpy()),
+        pixels=tr.loaded.checksum() if tr.loaded.in_memory else None,
         schedule='author' if sp.schedule == 'author' else 'common',
         stages=[s.name for s in tr.stages], bounds=tr.bounds,
         learned={k: last[k] for k in SHARES if k in last} | {k: v.tolist() for k, v in T.items()},
