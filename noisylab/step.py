@@ -47,7 +47,8 @@ class Step:
         self.net, self.method, self.opt, self.batch, self.precision = net, method, opt, batch, precision
         self.device = net.mean.device
         self.fast = torch.compile(net, dynamic=False) if compiled else net
-        self.lr, self.s, self.sums, self.names = self._zero(), {}, {}, ()
+        self.lr, self.s, self.sums, self.began = self._zero(), {}, {}, None
+        self.forget()
 
     def _zero(self): return torch.zeros((), device=self.device)
 
@@ -62,7 +63,6 @@ class Step:
         with repeatable(), autocast(self.device, self.precision):
             terms = self.method.terms(self.fast if len(b.index) == self.batch else self.net, b, self.s)
         loss = sum(self.s[f'w_{k}']*v if f'w_{k}' in self.s else v for k, v in terms.items())
-        self.names = *terms, 'loss'
         for k, v in (terms | {'loss': loss}).items():
             self.sums.setdefault(k, self._zero()).add_(v.detach(), alpha=len(b.index))
         self.opt.zero_grad(set_to_none=True)
@@ -71,11 +71,16 @@ class Step:
         self.opt.step()
 
     def __call__(self, b: Batch): self.work(b)
-    def forget(self): "Called when tensors were replaced: by new labels, by another state."
+    def forget(self):
+        "Called when tensors were replaced: by new labels, by another state."
+        for p in (p for g in self.opt.param_groups for p in g['params']):   # a fused step wants all momenta or none
+            self.opt.state[p].setdefault('momentum_buffer', torch.zeros_like(p))
 
     def clear(self):
-        "Begin new sums, of the terms that there are now."
-        self.sums = {k: v.zero_() for k, v in self.sums.items() if k in self.names}
+        "Begin new sums; of other terms, where the method's form has changed."
+        form = self.method.form()
+        if form == self.began: torch._foreach_zero_(list(self.sums.values()))
+        else: self.sums, self.began = {}, form; self.forget()
 
 # %% ../nbs/08_step.ipynb #c6066359
 class Tape:
@@ -107,9 +112,10 @@ class Recorded(Step):
     def __init__(self, *parts, tape: Tape | None = None, **settings):
         super().__init__(*parts, **settings)
         self.tape = tape or Tape(self.device)
-        self.forget()
 
-    def forget(self): self.form, self.taken, self.inputs = None, 0, None
+    def forget(self):
+        super().forget()
+        self.form, self.taken, self.inputs = None, 0, None
 
     def __call__(self, b: Batch):
         form = self.method.form()

@@ -68,7 +68,7 @@ def test_what_is_live_is_followed_without_recording_again():
     assert tape.recorded == 1 and tape.replayed == 24
 
 def test_other_terms_and_other_labels_are_recorded_anew():
-    changes = {6: dict(w_rec=0.), 13: dict(rate=.6), 22: dict(w_rec=1.)}
+    changes = {6: dict(w_rec=0.), 15: dict(rate=.6), 22: dict(w_rec=1.)}
     tape = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None)
     assert tape.recorded == 4
 
