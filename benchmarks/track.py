@@ -40,7 +40,7 @@ def main():
         out = []
         tracked = timed(lambda: out.append(step(i)), device)[0]
         update = timed(lambda: tracker.update(i, out[0], y[i]), device)[0]
-        for j in torch.arange(args.batch, args.images).split(args.batch):   # the rest of an epoch, of the logits at hand
+        for j in torch.arange(args.batch, args.images).split(args.batch):    # the rest of an epoch
             tracker.update(j, out[0][:len(j)], y[i][:len(j)])
         end = timed(tracker.end_epoch, device)[0]
         if turn:
