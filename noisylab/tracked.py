@@ -61,7 +61,8 @@ class Tracked(Watching):
                             'indices, were expected')
         if true is None and own: true = images.true
         if true is not None: true = as_labels(true, tracker.n, C, 'true').cpu().numpy()
-        classes = tuple(map(str, images.classes if own and classes is None else range(C) if classes is None else classes))
+        if classes is None: classes = images.classes if own else range(C)
+        classes = tuple(map(str, classes))
         if len(classes) != C: raise UserError(f'{len(classes)} names of classes; {C} were expected')
         super().__init__(Spec(data=OWN + (images.name if own else 'your images'), noise='none', method=OWN + name,
                               epochs=tracker.epoch or None), 256*2**20)

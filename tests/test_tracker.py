@@ -35,15 +35,16 @@ def data():
 
 
 def fit(data, tracker, epochs, folder, module=None, **kw):
-    trainer = lightning.Trainer(max_epochs=epochs, callbacks=[lightning_callback(tracker)], accelerator='cpu', logger=False,
-                                enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-                                default_root_dir=folder)
+    quiet = dict.fromkeys(('logger', 'enable_checkpointing', 'enable_progress_bar', 'enable_model_summary'), False)
+    trainer = lightning.Trainer(max_epochs=epochs, callbacks=[lightning_callback(tracker)], accelerator='cpu',
+                                default_root_dir=folder, **quiet)
     trainer.fit(module or Module(), DataLoader(Indexed(data), 25), **kw)
     return trainer
 
 
 def same(a, b):
-    return all(np.array_equal(getattr(a, k), getattr(b, k)) for k in ('loss', 'margin', 'pred', 'labels', 'epochs', 'p'))
+    what = ('loss', 'margin', 'pred', 'labels', 'epochs', 'p')
+    return all(np.array_equal(getattr(a, k), getattr(b, k)) for k in what)
 
 
 def test_lightning_tracks_as_a_plain_loop_does_and_resumes(data, tmp_path):
