@@ -142,8 +142,8 @@ class Decisions(Filtered):
 
     @property
     def changes(self) -> list[dict]:    # 'index', 'id', 'given', 'label', in the order of the images
-        at = np.flatnonzero((self.label >= 0) & (self.label != self.given))
-        return [dict(index=int(self.index[p]), id=self.ids[p], given=int(self.given[p]), label=int(self.label[p]))
+        at, ids = np.flatnonzero((self.label >= 0) & (self.label != self.given)), self.ids
+        return [dict(index=int(self.index[p]), id=ids[p], given=int(self.given[p]), label=int(self.label[p]))
                 for p in at[np.argsort(self.index[at])]]
 
     @property

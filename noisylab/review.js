@@ -20,7 +20,8 @@ class Reviewed {
     this.said = h('div', { class: 'nl-said', role: 'status' });
     this.grid = h('div', { class: 'nl-doubts', role: 'listbox', 'aria-label': 'doubted labels' });
     this.big = h('canvas', { width: 320, height: 320, role: 'img' }); this.words = h('div');
-    this.other = h('select', { 'aria-label': 'another class', onchange: () => { if (this.other.value) this.answer('relabel', +this.other.value); this.other.value = ''; } }, h('option', { value: '' }, 'Another class…'), ...names.map((n, i) => h('option', { value: i }, n)));
+    // With the mouse a class is taken when it is clicked; arrows and letters only point at one, Enter takes it.
+    this.other = h('select', { 'aria-label': 'another class: Enter takes it', title: 'arrows or letters, then Enter', onpointerdown: () => this.mouse = true, onchange: () => { if (this.mouse) this.another(); }, onkeydown: e => this.pointAt(e) }, h('option', { value: '' }, 'Another class…'), ...names.map((n, i) => h('option', { value: i }, n)));
     const answers = Object.entries(ANSWERS).map(([key, [what, text]]) => button(text, key.toUpperCase(), () => this.answer(what), ''));
     this.nearTitle = h('h3', {}, 'Nearest images'); this.near = h('div', { class: 'nl-near', role: 'list' });
     this.mapTitle = h('h3', {}, 'Map'); this.hold = h('div', { class: 'nl-plot' });
@@ -44,6 +45,18 @@ class Reviewed {
   }
   send(message) { this.model.send(message); }
   answer(what, label = null) { if (this.list.length) this.send({ do: 'decide', place: this.list[this.at], what, label }); }
+  another() {
+    const v = this.other.value;
+    this.other.value = '';
+    if (v !== '') { this.wants = true; this.answer('relabel', +v); }
+  }
+  pointAt(e) {
+    this.mouse = false;
+    if (e.key === 'Enter') this.another();
+    else if (e.key === 'Escape') { this.other.value = ''; this.tiles[this.at]?.e.focus(); }
+    else return;
+    e.preventDefault(); e.stopPropagation();
+  }
   filter() {
     const [given, suggested] = this.pair.value ? this.pair.value.split(',').map(Number) : [null, null];
     this.send({ do: 'filter', state: this.state.value, given, suggested });
