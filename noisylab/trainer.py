@@ -149,7 +149,7 @@ class Stepper(Steered):
         self.stopped = False
         while self.epoch < self.spec.epochs and not self.stopped:
             start = time.perf_counter()
-            self.one()
+            if self.in_epoch < self.steps_per_epoch: self.one()     # else the last evaluation was given up
             over = self.in_epoch == self.steps_per_epoch
             self.seconds += time.perf_counter() - start
             if over: self._close()
