@@ -114,9 +114,9 @@ class Forward(Method):
         val = predict('val')
         loss = float(F.nll_loss(val.p.clamp_min(1e-8).log(), val.labels))
         if loss >= self.best: return
-        p = predict('train').p
-        percentile = (100. if _many(p.shape[1]) else 97.) if self.percentile is None else self.percentile
-        self.best, self.matrix = loss, estimate_T(p, percentile)
+        percentile = (100. if _many(val.p.shape[1]) else 97.) if self.percentile is None else self.percentile
+        self.best = loss
+        self.matrix.copy_(estimate_T(predict('train').p, percentile))
 
     def relabel(self, labels):
         self.best = float("inf")
@@ -190,7 +190,10 @@ class JO(Method):
         return (Stage('given labels', 70, self.lr), Stage('renewed labels', 130, self.lr),
                 Stage('retrain', 120, .2, (1/3, 2/3), restart=True))
 
-    def begin(self, n_classes, n_images, device): self.n_classes, self.slot = n_classes, 0
+    def begin(self, n_classes, n_images, device):
+        self.n_classes, self.slot = n_classes, torch.zeros(1, dtype=torch.long, device=device)
+
+    def form(self): return self.stage,      # a and b are scalars
     def relabel(self, labels):
         "Back to the given labels, and nothing predicted yet."
         n = max(1, round(self.memory*self.bounds[-1]/320))
@@ -202,21 +205,21 @@ class JO(Method):
         if self.bounds[1] <= epoch <= self.bounds[2]:
             p = self.seen.sum(0)
             total = p.sum(1, keepdim=True)
-            self.soft = torch.where(total > 0, p/total.clamp_min(1e-8), self.soft)
-        self.slot = epoch % len(self.seen)
+            self.soft.copy_(torch.where(total > 0, p/total.clamp_min(1e-8), self.soft))
+        self.slot.fill_(epoch % len(self.seen))
 
     def scalars(self, t): return {} if self.stage == 2 else dict(w_prior=self.a, w_entropy=self.b)
     def terms(self, net, b, s):
         logits = net(b.weak).logits.float()
         res = jo_terms(logits, self.soft[b.index])
         if self.stage == 2: return {'soft_ce': res['soft_ce']}
-        self.seen[self.slot, b.index] = logits.detach().softmax(1)
+        self.seen[self.slot.expand_as(b.index), b.index] = logits.detach().softmax(1)
         return res
 
     def learned(self): return {'labels': self.soft}
     def state(self): return {'soft': self.soft, 'seen': self.seen, 'slot': self.slot}
     def load_state(self, state):
-        self.soft.copy_(state['soft']); self.seen.copy_(state['seen']); self.slot = state['slot']
+        for k, v in state.items(): getattr(self, k).copy_(v)
 
 # %% ../nbs/07_baselines.ipynb #aa8cbde9
 @dataclass
@@ -240,6 +243,7 @@ class PENCIL(Method):
         return Stage('given labels', 70, lr), Stage('labels learned', 130, lr), last
 
     def begin(self, n_classes, n_images, device): self.n_classes, self.now = n_classes, None
+    def form(self): return self.stage, self.lam     # a and b are scalars
     def relabel(self, labels):
         self.y = self.k*F.one_hot(labels, self.n_classes).float()
         return 'the learned labels'

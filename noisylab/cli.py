@@ -45,14 +45,15 @@ TRAIN = {   # heading → option → (type, what it means)
         eval_every=(int, "epochs between evaluations"),
         watch=(int, "training images watched for memorisation"),
         device=(str, "auto, cpu, cuda"),
-        precision=(str, "auto, fp32, bf16")),
+        precision=(str, "auto, fp32, bf16"),
+        engine=(str, "auto, eager, graph (a step recorded as a CUDA graph), compiled")),
 }
 
 # what `spec.resolve` settles for the images
-OPEN = ('model', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision')
+OPEN = ('model', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision', 'engine')
 
 # %% ../nbs/16_cli.ipynb #8a0bbede
-def _settings(pairs):
+def _settings(pairs, option='--set'):
     "`['tau=1', 'view=both']` → `{'tau': 1, 'view': 'both'}`."
     from noisylab.data import UserError
     words = {'True': True, 'False': False, 'None': None}
@@ -61,7 +62,7 @@ def _settings(pairs):
         try: return json.loads(v)
         except json.JSONDecodeError: return v
     for p in pairs:
-        if '=' not in p: raise UserError(f'--set {p}: expected NAME=VALUE, for example --set tau=1')
+        if '=' not in p: raise UserError(f'{option} {p}: expected NAME=VALUE, for example {option} lr=0.05')
     return {k: value(v) for k, v in (p.split('=', 1) for p in pairs)}
 
 def spec_of(
@@ -190,7 +191,7 @@ def table(args) -> int:
     if args.rows: raise UserError(f'table runs one grid; {args.rows[0]} is one too many')
     if not args.out: raise UserError('table needs --out ROWS.jsonl, the file that its rows go to')
     own = {k: v for k, v in dict(root=args.root, device=args.device).items() if v}
-    t = Table(read_grid(args.file), args.out, **own)
+    t = Table(read_grid(args.file), args.out, **own | _settings(args.with_, '--with'))
     print(forecast(t))
     if args.dry_run: return 0
     def said(key, row):
@@ -199,7 +200,9 @@ def table(args) -> int:
     if args.ray:
         from noisylab.schedule import RayPool
         pool = lambda: RayPool(args.ray)
-    failed = t.run(args.workers, pool, args.threads, said)
+    failed = t.run(args.workers, pool, args.threads, said, args.minutes)
+    left = [k for k in t.asked if t.state(k) != 'finished' and k not in failed]
+    if left: print(f'{len(left)} of {len(t.asked)} runs are not finished; the same command goes on with them')
     for key, error in failed.items(): print(f'{key} failed: {error}', file=sys.stderr)
     return 1 if failed else 0
 
@@ -296,6 +299,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--threads', type=int, metavar='N', help='of each run (default: the cores shared evenly)')
     p.add_argument('--dry-run', action='store_true', help='only list the runs, what is done, and what the rest costs')
     p.add_argument('--ray', metavar='ADDRESS', help="run on a Ray cluster: 'auto' or its address")
+    p.add_argument('--minutes', type=float, metavar='N', help='then save the runs where they stand')
+    p.add_argument('--with', dest='with_', action='append', default=[], metavar='FIELD=VALUE',
+                   help="of every run, instead of the grid's: --with epochs=2 --with train_size=500")
     p.add_argument('--root', metavar='FOLDER', help='of the named datasets')
     p.add_argument('--device', metavar='NAME', help='auto, cpu, cuda')
     p.set_defaults(func=table)

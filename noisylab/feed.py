@@ -43,7 +43,7 @@ def split(
 
 # %% ../nbs/08_feed.ipynb #e8000dbd
 class Feed:
-    "The batches of one epoch, from position `start`, as (lo, hi, indices, weak, strong)."
+    "The batches of one epoch, from position `start`, as (indices, weak, strong)."
     def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=None):
         order = np.random.RandomState([seed, epoch, 30]).permutation(len(index))
         self.order = index[torch.from_numpy(order)]
@@ -51,7 +51,8 @@ class Feed:
         self.n = n - 1 if n % batch == 1 and n > 1 else n       # batch-norm has no variance for a last batch of one
         self.batch, self.weak, self.strong, self.device, self.at = batch, weak, strong, device, start
         self.draws = [a.draw(len(images), seed, epoch) if a else None for a in (weak, strong)]
-        chunk = chunk or min(4096, 2**24//int(np.prod(images.shape)))   # about 16 MB at most, whatever their size
+        most, some = (2**28, 2**20) if str(device).startswith('cuda') else (2**24, 4096)    # bytes and images
+        chunk = chunk or min(some, most//int(np.prod(images.shape)))
         size = max(1, chunk//batch)*batch
         self.chunks, self.lo, self.hi = images.chunks(self.order[start:self.n], size), start, start
 

@@ -9,6 +9,7 @@ __all__ = ['GRIDS', 'Asked', 'expand', 'read_grid', 'read_rows', 'Table', 'cost'
 import hashlib
 import json
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
@@ -171,14 +172,17 @@ class Table:
         pool: Callable | None = None,       # makes another executor, e.g. `RayPool`
         threads: int | None = None,         # of each run; None: the cores shared evenly
         said: Callable | None = None,       # called with key and row of each run that ends
+        minutes: float | None = None,       # after which runs are saved where they stand; None: to the end
     ) -> dict:                              # key → exception of the runs that failed
         "Run what is missing."
+        until = None if minutes is None else time.time() + 60*minutes
         threads = threads or (None if pool else max(1, (os.cpu_count() or 1)//workers))
         with _alone(self.out.with_suffix('.lock')):
             self.read()         # another may have just ended
-            jobs = {k: (run, a.spec, self.folder/k, False, threads) for k, a in self.asked.items()
+            jobs = {k: (run, a.spec, self.folder/k, False, threads, until) for k, a in self.asked.items()
                     if k not in self.rows}
             def ended(key, row):
+                if row is None: return
                 self.add(key, row)
                 if said: said(key, row)
             return dispatch(jobs, pool or partial(processes, workers), ended)[1]

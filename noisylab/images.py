@@ -6,6 +6,7 @@
 __all__ = ['Labelled', 'Images']
 
 # %% ../nbs/00_images.ipynb #dca82221
+import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Iterator
@@ -108,6 +109,10 @@ class Images(Labelled):
     def to(self, device: Any) -> 'Images':
         "The same images on `device`; what is on disk is delivered there."
         return replace(self, pixels=self.pixels.to(device))
+
+    def checksum(self) -> str:  # 16 hexadecimal characters
+        "The first 16 characters of the SHA-256 of the pixels, which must be in memory, in their order."
+        return hashlib.sha256(self.pixels.cpu().contiguous().numpy().data).hexdigest()[:16]
 
     def stats(self) -> tuple[Tensor, Tensor]:  # mean, standard deviation: C each, float32, in 0..1
         "Mean and standard deviation per channel, from at most 10,000 images evenly spaced (and about 50 M pixels)."

@@ -8,7 +8,7 @@ __all__ = ['OP_SETS', 'LIVE', 'NOTES', 'lr_at', 'Material', 'Setup', 'outputs', 
 
 # %% ../nbs/08_loop.ipynb #a4fc15f3
 from bisect import bisect_right
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from .methods import Batch, Method, Seen, bounds, make
 from .models import Tapped, make_net, memory_format, seeded
 from .noise import READS
 from .spec import OWN, Spec, noise_notes, resolve
+from .step import autocast, make_step
 
 # %% ../nbs/08_loop.ipynb #e8849fa9
 def lr_at(
@@ -90,16 +91,14 @@ class Setup(Material):
                             **self.method.heads(C))
         self.net.to(spec.device, memory_format=memory_format(self.net, spec.device))
         self.dropout = isinstance(self.net.backbone, Tapped)    # somebody else's network may draw random numbers
-        self.opt = torch.optim.SGD(self.net.parameters(), spec.lr, spec.momentum, weight_decay=spec.weight_decay)
+        self.opt = torch.optim.SGD(self.net.parameters(), torch.tensor(spec.lr, device=spec.device), spec.momentum,
+                                   weight_decay=spec.weight_decay, fused=True)
         restarts = any(s.restart for s in self.stages)
         self.first = {k: v.clone() for k, v in self.net.state_dict().items()} if restarts else None
+        self.ask = None     # called between pieces of an evaluation; may raise, to give it up
         self.weak = Weak(spec.crop, spec.flip)
         self.strong = RandAugment(spec.n, spec.m, OP_SETS.get(spec.ops, spec.ops))
         self.steps_per_epoch = -(-(len(self.fit_index) - (len(self.fit_index) % spec.batch == 1))//spec.batch)
-
-    def autocast(self):
-        sp = self.spec
-        return torch.autocast(sp.device.split(':')[0], torch.bfloat16) if sp.precision == 'bf16' else nullcontext()
 
 # %% ../nbs/08_loop.ipynb #2e06f6f3
 @torch.no_grad()
@@ -117,7 +116,8 @@ def outputs(
     setup.net.eval()
     try:
         for _, x in images.chunks(index, batch):
-            with setup.autocast(): seen.append(setup.net(x.to(setup.spec.device)))
+            if setup.ask: setup.ask()
+            with autocast(setup.spec.device, setup.spec.precision): seen.append(setup.net(x.to(setup.spec.device)))
     finally: setup.net.train(was)
     cat = lambda k: torch.cat([getattr(o, k).float() for o in seen])
     return {k: cat(k) for k in ('logits', 'features', 'clusters') if getattr(seen[0], k) is not None}
@@ -168,20 +168,28 @@ class Staged(Setup):
         "Go back to the first weights; the optimiser forgets."
         self.net.load_state_dict(self.first)
         self.opt.state.clear()
+        self.take.forget()
 
 # %% ../nbs/08_loop.ipynb #353c44d1
 class Loop(Staged):
     "Takes steps and sums up their terms."
     def __init__(self, spec: Spec = Spec(), **parts):
         super().__init__(spec, **parts)
+        sp, self.feed = self.spec, None
         self.in_epoch = self.n_seen = 0     # steps and images into this epoch
-        self.feed, self.sums, self.s = None, {}, {}
+        self.take = make_step(sp.engine, self.net, self.method, self.opt, sp.batch, sp.precision)
+
+    @property
+    def sums(self) -> dict: return self.take.sums if self.n_seen else {}    # of the loss terms over this epoch's images
+    @property
+    def s(self) -> dict: return self.take.s                                 # the method's scalars in the last step
 
     def _open(self):
         if self.in_epoch == 0:
             self.method.stage = self.stage
             self.method.on_epoch(self.epoch, self.predict)
             if self.epoch in self.bounds[1:-1] and self.stages[self.stage].restart: self.restart()
+            self.take.clear()
         sp = self.spec
         self.net.train()
         self.feed = Feed(self.train, self.fit_index, sp.batch, self.weak, self.strong if self.method.strong else None,
@@ -191,16 +199,11 @@ class Loop(Staged):
         "Take one step."
         if self.feed is None: self._open()
         idx, weak, strong = next(self.feed)
-        for k, v in self.method.scalars(self.t).items():    # tensors that stay, so that a step need not be built anew
-            self.s.setdefault(k, torch.zeros((), device=self.spec.device)).fill_(v)
-        for g in self.opt.param_groups: g['lr'] = self.lr
-        with _own_random(self.dropout, self.spec.seed*1_000_003 + self.step), self.autocast():
-            terms = self.method.terms(self.net, Batch(idx, self.labels[idx], weak, strong), self.s)
-        loss = sum(self.s[f'w_{k}']*v if f'w_{k}' in self.s else v for k, v in terms.items())
-        for k, v in (terms | {'loss': loss}).items(): self.sums[k] = self.sums.get(k, 0) + v.detach()*len(idx)
-        if self.spec.device == 'cpu': self._check()
-        self.opt.zero_grad(set_to_none=True); loss.backward(); self.method.on_step(); self.opt.step()
+        self.take.aim(self.lr, self.method.scalars(self.t))
+        with _own_random(self.dropout, self.spec.seed*1_000_003 + self.step):
+            self.take(Batch(idx, self.labels[idx], weak, strong))
         self.step += 1; self.in_epoch += 1; self.n_seen += len(idx)
+        if self.spec.device == 'cpu': self._check()
 
     def sound(self):
         "Raise `Diverged` unless loss and weights are finite: what is not, is not measured and not saved."
@@ -212,7 +215,7 @@ class Loop(Staged):
     def _check(self):
         if np.isfinite(float(self.sums['loss'])): return
         bad = [k for k, v in self.sums.items() if k != 'loss' and not np.isfinite(float(v))] or ['their sum']
-        raise Diverged(f"{', '.join(bad)} became infinite or no number in epoch {self.epoch + 1} at step {self.step}; "
+        raise Diverged(f"{', '.join(bad)} became infinite or no number in epoch {self.epoch + 1}, by step {self.step}; "
                        f"try a lower learning rate than {self.lr:g}"
                        + (" or rec's mean instead of its sum" if 'rec' in bad else ''))
 
@@ -254,8 +257,9 @@ class Steered(Loop):
             self.train = train.to(self.spec.device).with_labels(train.labels, self.train.true)      # known stays known
             self.labels = self.train.labels
             anew = self.method.relabel(self.labels)
+            self.take.forget()
         self.base_lr = now.lr
         if 'm' in new:
             self.strong = replace(self.strong, m=now.m)
-            if self.feed: self.feed.restrong(self.strong)
+            if self.feed and self.method.strong: self.feed.restrong(self.strong)
         self.events.append({'step': self.step, **new} | ({'anew': anew} if anew else {}))

@@ -146,6 +146,13 @@ class Outputs(NamedTuple):
     clusters: Tensor | None     # B×K logits of the cluster head
     restored: Tensor | None     # B×C×H×W, normalised space
 
+    def halves(self) -> tuple['Outputs', 'Outputs']:
+        "What each of two views gives that went through in one pass; only the first is restored."
+        n, c = len(self.logits)//2, self.clusters
+        first, second = (None, None) if c is None else c.split(n)
+        return (Outputs(self.features[:n], self.logits[:n], first, self.restored),
+                Outputs(self.features[n:], self.logits[n:], second, None))
+
 # %% ../nbs/03_models.ipynb #a19cf90c
 class RobustNet(nn.Module):
     "A classifier with an optional decoder and cluster head on its last feature map."
@@ -177,13 +184,14 @@ class RobustNet(nn.Module):
 
     def forward(self,
         x,                      # B×C×H×W: uint8 pixels, or floats that `normalise` made
-        restore: bool = False,  # run the decoder too
+        restore: bool | int = False,    # run the decoder, too; a number: for so many of the images
     ) -> Outputs:
         if x.dtype == torch.uint8: x = self.normalise(x)
         fmap, logits = self.backbone(x)
         features = fmap.mean((2, 3))
+        some = fmap if restore is True else fmap[:restore]
         return Outputs(features, logits, self.cluster(features) if self.cluster is not None else None,
-                       self.decoder(fmap) if restore and self.decoder is not None else None)
+                       self.decoder(some) if restore and self.decoder is not None else None)
 
 # %% ../nbs/03_models.ipynb #85b88338
 def _resnet18(shape, n_classes, width):

@@ -9,6 +9,7 @@ __all__ = ['fits', 'run', 'processes', 'RayPool', 'dispatch', 'run_all']
 import json
 import multiprocessing
 import os
+import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import partial
@@ -34,9 +35,11 @@ def run(
     folder: str | Path,         # run folder: a finished run there is read, a broken one resumed
     progress: bool = False,     # show a bar
     threads: int | None = None, # of this process; None: as they are
-) -> dict:                      # the row
+    until: float | None = None, # when to stop and save, as `time.time()` counts
+) -> dict | None:               # the row; None: it was stopped before its end
     "The row of `spec`, training only what is missing."
     from noisylab.trainer import Trainer, read_state
+    late = lambda: until is not None and time.time() >= until
     if threads: import torch; torch.set_num_threads(threads)
     folder = Path(folder)
     done = json.loads((folder/'result.json').read_text(encoding='utf-8')) if (folder/'result.json').exists() else None
@@ -45,7 +48,11 @@ def run(
         other = begun['spec']
         raise UserError(f"{folder} holds another run ({other['method']}, seed {other['seed']}); "
                         "name another folder or delete it")
-    return done or (Trainer.resume(folder) if begun else Trainer(spec, folder, 5)).fit(progress=progress)
+    if done or late(): return done
+    trainer = Trainer.resume(folder) if begun else Trainer(spec, folder, 5)
+    trainer.on_step.append(lambda t: t.stop() if late() else None)
+    row = trainer.fit(progress=progress)
+    return row if trainer.epoch == trainer.spec.epochs else None
 
 # %% ../nbs/15_schedule.ipynb #44dca5d8
 def _follow_parent():

@@ -22,9 +22,8 @@ from .data import Images, UserError
 from . import frames as store
 from .fork import capture, forked, take_over
 from .frames import first_of_each, frame, given_labels, glance, pins, undone, watch
-from .interrupt import Breaks, Held, undoing
 from .spec import Spec, from_dict
-from .steering import GRACE, _OPEN, Ended, Yielding, _fulfil
+from .steering import _OPEN, Ended, Held, Yielding, _fulfil
 from .trainer import Trainer, read_state, write_whole
 from .watching import FINAL
 
@@ -125,20 +124,18 @@ class Running(Looking):
 class Training(Running):
     "What it does between steps."
     def _loop(self):
-        tr, self._took = self.trainer, np.inf
-        self._steps, breaks = tr.steps(), Breaks(tr.net, self._ask)
-        try:
-            while self._wish != 'stop' and tr.epoch < tr.spec.epochs:
-                with suppress(Held): self._hold() if self._wish == 'pause' else self._go()
-            if not self._unmeasured: self._grant()
-            with suppress(Held): self._look()
-        finally: breaks.close()
+        tr = self.trainer
+        self._steps, tr.ask = tr.steps(), self._ask
+        while self._wish != 'stop' and tr.epoch < tr.spec.epochs:
+            with suppress(Held): self._hold() if self._wish == 'pause' else self._go()
+        if not self._unmeasured: self._grant()
+        with suppress(Held): self._look()
 
     def _go(self):
         self._grant()
         if self._wish in ('pause', 'stop'): return
         self.status = 'running'
-        self._advance('step')
+        self._advance('epoch')
 
     def _hold(self):
         "Hold at once, and look at what there is as long as nobody wants anything else."
@@ -157,7 +154,7 @@ class Training(Running):
     def _unmeasured(self): return self.trainer.in_epoch == self.trainer.steps_per_epoch
 
     def _catch_up(self):
-        if self._unmeasured: self._advance('step')
+        if self._unmeasured: self._advance('epoch')
         self._look()
 
     def _grant(self):
@@ -182,16 +179,13 @@ class Stepping(Training):
     "A step, and what it leaves to be done."
     def _advance(self, work):
         tr, self._moved = self.trainer, time.perf_counter()
-        if self._took < GRACE and 0 < tr.in_epoch < tr.steps_per_epoch - 1: next(self._steps)
-        else:
-            try:
-                with undoing(tr), self._givable(work): next(self._steps)
-            except Held:
-                self._steps = tr.steps()
-                raise
-        now = time.perf_counter()
-        self._took = now - self._moved
-        self._after(now)
+        ends = tr.in_epoch >= max(1, tr.steps_per_epoch - 1)    # what a method does at the beginning is not given up
+        try:
+            with self._givable(work) if ends else nullcontext(): next(self._steps)
+        except Held:
+            self._steps = tr.steps()        # a generator that raised is at its end
+            raise
+        self._after(time.perf_counter())
 
     def _after(self, now):
         tr, took = self.trainer, now - self._clock

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RANGES', 'CHOICES', 'OWN', 'WHOLE', 'plain', 'Spec', 'check', 'from_dict', 'read_spec', 'noise_notes', 'bf16_pays',
-           'resolve', 'commit', 'versions', 'hardware']
+           'engine', 'resolve', 'commit', 'versions', 'hardware']
 
 # %% ../nbs/08_spec.ipynb #51527e5e
 import json
@@ -72,6 +72,7 @@ class Spec:
     watch: int = 2000               # training images watched for memorisation
     device: str = 'auto'            # 'cpu', 'cuda', 'cuda:1', 'mps'
     precision: str = 'auto'         # 'fp32' or 'bf16' (autocast; batch-norm's statistics and losses stay fp32)
+    engine: str = 'auto'            # how steps are taken: 'eager', 'graph', 'compiled', see `noisylab.step`
 
     def __post_init__(self):
         for f in fields(self): object.__setattr__(self, f.name, plain(getattr(self, f.name), f.name))
@@ -85,7 +86,7 @@ RANGES = dict(rate=(0, 1), width=(.01, 16), lr=(0, 100), momentum=(0, .9999), we
               eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
               train_size=(2, 10**9), size=(4, 4096))
 CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), schedule=('step', 'cosine', 'constant', 'author'),
-               precision=('auto', 'fp32', 'bf16'))
+               precision=('auto', 'fp32', 'bf16'), engine=('auto', 'eager', 'graph', 'compiled'))
 OWN = 'own: '       # begins the name of data, model or method that a `Trainer` was handed
 WHOLE = ('n', 'm', 'crop', 'epochs', 'batch', 'eval_every', 'watch', 'seed', 'train_size', 'size')
 
@@ -146,6 +147,20 @@ def bf16_pays(device: str, model: str) -> bool:
     if device != 'cpu' or model == 'small': return False
     return any(getattr(torch.cpu, f'_is_{f}_supported', bool)() for f in ('avx512_bf16', 'amx_tile'))
 
+def engine(
+    spec: Spec,             # with model and device settled
+    own_method: bool,       # was a `Method` handed over?
+) -> str:
+    "How to take steps: recorded on a GPU, unless somebody else's code may do what can't be recorded."
+    ours, cuda = spec.model in ('small', 'resnet18'), spec.device.startswith('cuda')
+    if spec.engine == 'auto': return 'graph' if cuda and ours and not own_method else 'eager'
+    if spec.engine == 'graph' and not cuda:
+        raise UserError(f"engine='graph' is for NVIDIA GPUs, this run is on {spec.device!r}; use 'eager' or 'auto'")
+    if spec.engine != 'eager' and not ours:
+        raise UserError(f"engine={spec.engine!r} needs a network without random numbers of its own, 'small' or "
+                        f"'resnet18', not {spec.model!r}; use 'eager' or 'auto'")
+    return spec.engine
+
 def resolve(
     spec: Spec,
     side: int,              # of the images, in pixels
@@ -153,7 +168,7 @@ def resolve(
     method=None,            # a `Method`, instead of `spec.method`
 ) -> Spec:
     "Fill in what depends on the images, on the method and on this machine."
-    tiny, method = side <= 16, method or make(spec.method, **spec.settings)
+    tiny, own_method, method = side <= 16, method is not None, method or make(spec.method, **spec.settings)
     if spec.val is None: spec = replace(spec, val=method.holdout)
     if spec.schedule == 'author':
         stages, given = method.stages(n_classes), dict(batch=spec.batch, epochs=spec.epochs)
@@ -171,7 +186,8 @@ def resolve(
     precision = ('bf16' if bf16_pays(device, model) else 'fp32') if spec.precision == 'auto' else spec.precision
     rate = .8 if spec.rate is None and 'rate' in READS.get(spec.noise, ()) else spec.rate
     open_ = {k: v for k, v in own.items() if getattr(spec, k) in (None, 'auto')}
-    return replace(spec, rate=rate, model=model, device=device, precision=precision, **open_)
+    spec = replace(spec, rate=rate, model=model, device=device, precision=precision, **open_)
+    return replace(spec, engine=engine(spec, own_method))
 
 # %% ../nbs/08_spec.ipynb #14b69738
 def commit() -> str | None:

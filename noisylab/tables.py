@@ -76,7 +76,7 @@ def short_of(
 # %% ../nbs/15_tables.ipynb #bed65b72
 def _same(row):
     "All of a row's spec that seeds of one another share."
-    free = 'seed', 'root', 'device', 'watch', 'on_bad'
+    free = 'seed', 'root', 'device', 'engine', 'watch', 'on_bad'
     said = {k: v for k, v in row['spec'].items() if k not in free}
     return json.dumps([row.get('label', row['method']), said], sort_keys=True)
 

@@ -92,7 +92,7 @@ def record(trainer: Steered) -> Snapshot:
     mean_p = seen['logits'].softmax(1).mean(0).cpu()
     K = w['clusters'].shape[1] if tr.s.get('w_cluster', 0) else None
     used = in_use(torch.bincount(w['clusters'].argmax(1).cpu(), minlength=K)) if K else None
-    alpha, lr = float(tr.s.get('alpha', 1.)), tr.opt.param_groups[0]['lr']      # of the last step
+    alpha, lr = float(tr.s.get('alpha', 1.)), float(f'{float(tr.take.lr):.6g}')     # of the last step
     terms = {k: float(v)/tr.n_seen for k, v in tr.sums.items()}
     images_per_s = round(tr.step*tr.spec.batch/max(tr.seconds, 1e-9), 1)
     own, shares = learned(tr)
@@ -169,7 +169,7 @@ class Stepper(Steered):
         due = (self.epoch + 1) % self.spec.eval_every == 0 or self.epoch + 1 == self.spec.epochs
         self.latest = record(self) if due else None
         if due: self.history.append(self.latest.record)
-        self.epoch, self.in_epoch, self.n_seen, self.feed, self.sums = self.epoch + 1, 0, 0, None, {}
+        self.epoch, self.in_epoch, self.n_seen, self.feed = self.epoch + 1, 0, 0, None
         self.seconds += time.perf_counter() - start
 
 # %% ../nbs/08_trainer.ipynb #c6bc6c86
@@ -193,9 +193,10 @@ def write_whole(
 # %% ../nbs/08_trainer.ipynb #6da4e29e
 def state(trainer: Stepper) -> dict:
     "Everything a run needs to go on as if it had never stopped."
-    tr = trainer
+    tr, scalars = trainer, {k: float(v) for k, v in trainer.s.items()}
     return dict(spec=asdict(tr.spec), epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch, n_seen=tr.n_seen,
                 seconds=tr.seconds, sums=tr.sums, history=tr.history, events=tr.events,
+                aim=dict(lr=float(tr.take.lr), scalars=scalars),
                 checksum=checksum(tr.labels.cpu().numpy()), checkpoint_every=getattr(tr, 'checkpoint_every', None),
                 method=tr.method.state(), net=tr.net.state_dict(), opt=tr.opt.state_dict(), first=tr.first)
 
@@ -226,7 +227,9 @@ def load_state(trainer: Stepper, st: dict):
         raise UserError(f'the checkpoint is of another network: {str(e).splitlines()[0]}') from None
     tr.method.load_state(st['method'])
     for k in ('epoch', 'step', 'in_epoch', 'n_seen', 'seconds', 'history', 'events'): setattr(tr, k, st[k])
-    tr.sums = {k: v.to(tr.spec.device) for k, v in st['sums'].items()}
+    tr.take.forget()
+    tr.take.sums = {k: v.to(tr.spec.device) for k, v in st['sums'].items()}
+    tr.take.aim(**st['aim'])
     tr.method.stage, first = tr.stage, st.get('first')
     if first: tr.first = {k: v.to(tr.spec.device) for k, v in first.items()}
 
@@ -246,6 +249,7 @@ def result(trainer: Stepper) -> dict:
     return row | {k: last[k] for k in ('classes_predicted', 'memorised', 'corrected', 'val_given')} | dict(
         n_test=len(tr.test), n_watched=len(tr.watch),
         realised_rate=tr.noise.rate if tr.noise else None, checksum=checksum(tr.labels.cpu().numpy()),
+        pixels=tr.loaded.checksum() if tr.loaded.in_memory else None,
         schedule='author' if sp.schedule == 'author' else 'common',
         stages=[s.name for s in tr.stages], bounds=tr.bounds,
         learned={k: last[k] for k in SHARES if k in last} | {k: v.tolist() for k, v in T.items()},
@@ -291,7 +295,8 @@ class Trainer(Stepper):
     ) -> 'Trainer':
         "Go on with a run from its last checkpoint, to the same numbers as if it had not stopped."
         st = read_state(folder)
-        tr = cls(from_dict(st['spec'] | ({'device': device} if device else {})), **parts)
+        moved = dict(device=device, engine='auto') if device and device != st['spec']['device'] else {}
+        tr = cls(from_dict(st['spec'] | moved), **parts)
         load_state(tr, st)
         tr.out, tr.checkpoint_every = Path(folder), st['checkpoint_every'] or tr.checkpoint_every
         return tr
@@ -299,9 +304,8 @@ class Trainer(Stepper):
     def save(self, folder: str | Path | None = None):
         "Write the checkpoint and the history, to the run folder or another."
         if not (folder or self.out): raise UserError('save(folder) needs a folder: this run was started without out=')
-        folder = Path(folder or self.out)
         self.sound()
-        st = state(self)
+        folder, st = Path(folder or self.out), state(self)
         write_whole(folder/'spec.json', self.spec.to_json())
         write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
         write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
