@@ -46,7 +46,7 @@ demo: env-lab  ## robust against plain training under 80% wrong labels: a table 
 	@$(BIN)/noisylab demo
 
 bench: env-lab  ## every benchmark; each ends with its ratios
-	@set -e; for f in benchmarks/*.py; do echo "== $$f"; $(BIN)/python "$$f"; done
+	@set -e; for f in benchmarks/[a-z]*.py; do echo "== $$f"; $(BIN)/python "$$f"; done
 
 prepare: env-dev  ## before a commit: export the notebooks, test and clean them, make README.md
 	@$(BIN)/nbdev_export

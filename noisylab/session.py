@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+from .checks import write_whole
 from .data import Images, UserError
 from . import frames as store
 from .fork import capture, forked, take_over
 from .frames import first_of_each, frame, given_labels, glance, pins, undone, watch
 from .spec import Spec, from_dict
 from .steering import _OPEN, Ended, Held, Yielding, _fulfil
-from .trainer import Trainer, read_state, write_whole
+from .trainer import Trainer, read_state
 from .watching import FINAL
 
 # %% ../nbs/09_session.ipynb #fbf1de71
