@@ -160,7 +160,7 @@ class Mapper:
     "Makes maps in a worker process, the newest request of each asker, one at a time."
     def __init__(self, rest: float = 1., **settings):   # seconds of rest for each of work; `perplexity`, … of `tsne`
         self.rest, self.settings, self.closed, self.worker = rest, settings, False, Worker()
-        self._asked, self._lock = {}, Condition()
+        self._asked, self._busy, self._lock = {}, None, Condition()
         self._thread = Thread(target=self._run, name='noisylab mapper', daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -173,10 +173,14 @@ class Mapper:
     ):
         "Ask for a map and go on."
         with self._lock:
-            self._asked[id(who)] = features, then, init
+            self._asked[who] = features, then, init
             self._lock.notify_all()
 
-    def forget(self, who): self._asked.pop(id(who), None)      # drop what was asked
+    def forget(self, who):
+        "Drop what was asked; from now on nobody is called for it."
+        with self._lock:
+            self._asked.pop(who, None)
+            if self._busy is who: self._busy = None
 
     def close(self):
         "End the worker; may be called again."
@@ -193,11 +197,13 @@ class Mapper:
             with self._lock:
                 self._lock.wait_for(lambda: self._asked or self.closed)
                 if self.closed: return
-                features, then, init = self._asked.pop(next(iter(self._asked)))
+                who = self._busy = next(iter(self._asked))
+                features, then, init = self._asked.pop(who)
             start = time.perf_counter()
             try: answer = self.worker.ask(features, init(), **self.settings)
             except Exception as e: answer = e
-            try: then(answer)
-            except Exception: traceback.print_exc()
-            took = time.perf_counter() - start
-            with self._lock: self._lock.wait_for(lambda: self.closed, self.rest*took)
+            with self._lock:
+                try: self._busy is who and then(answer)
+                except Exception: traceback.print_exc()
+                who = self._busy = features = then = init = answer = None      # a run that is closed can go
+                self._lock.wait_for(lambda: self.closed, self.rest*(time.perf_counter() - start))

@@ -34,7 +34,7 @@ def moments(
 
 def _maps(fs, frames, w):
     "The map by given label, by true one and by prediction."
-    xys = [frames.map_at(f.epoch)[1] for f in fs]
+    xys = [frames.newest('xy', f.epoch)[1] for f in fs]
     if xys[0] is None: return []
     low, high = (g([g(xy.astype(float), 0) for xy in xys], 0) for g in (np.min, np.max))
     pad = .05*(high - low)

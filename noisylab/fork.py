@@ -26,17 +26,20 @@ FORKED = ('method', 'settings', 'epochs', 'schedule', 'ops', 'n', 'crop', 'flip'
 
 def capture(trainer: Trainer) -> dict:
     "The state of a training, copied, with what another one needs to take it over."
-    return dict(st=copy.deepcopy(state(trainer)), names=[n for n, _ in trainer.net.named_parameters()])
+    return dict(st=copy.deepcopy(state(trainer)), names=[n for n, _ in trainer.net.named_parameters()],
+                true=trainer.train.true)
 
 def take_over(
     trainer: Trainer,       # not started
     st: dict,               # from `state`
     names: list = (),       # of the parameters whose state it holds
     settings: dict | None = None,   # what is new; None: the run simply goes on
+    true=None,              # N int64, true labels where they were known
 ):
     "Let `trainer` go on from a state; with other `settings`, take what fits."
     tr = trainer
     if settings is None: return load_state(tr, st)
+    if true is not None: tr.train = tr.train.with_labels(tr.labels, true)
     own = tr.net.state_dict()
     tr.net.load_state_dict({k: v for k, v in st['net'].items() if k in own and own[k].shape == v.shape}, strict=False)
     old = {n: st['opt']['state'].get(i, {}) for i, n in enumerate(names)}
@@ -66,11 +69,11 @@ def forked(
         if k not in (*FORKED, *LIVE) and k not in ways:
             raise UserError(f"a fork can't have another {k!r}; it can have: {', '.join(FORKED + LIVE)} and settings of "
                             "its method; for anything else start a new session")
-    was = {k: v for e in events for k, v in e.items() if k not in NOTES}
-    kept = {} if 'method' in settings else spec.settings | {k: v for k, v in was.items() if k not in LIVE}
+    now = settled(spec, method, events, {k: v for k, v in settings.items() if k in LIVE})
+    was = {k: v for e in events for k, v in e.items() if k not in (*NOTES, *LIVE)}
+    kept = {} if 'method' in settings else spec.settings | was
     own = kept | settings.get('settings', {}) | {k: v for k, v in settings.items() if k in ways}
-    new = {k: v for k, v in settings.items() if k in (*FORKED, *LIVE) and k != 'settings'}
-    return replace(spec, **{k: v for k, v in was.items() if k in LIVE} | new, settings=own)
+    return replace(now, **{k: v for k, v in settings.items() if k in FORKED and k != 'settings'}, settings=own)
 
 # %% ../nbs/09_fork.ipynb #0156676c
 def replay(
@@ -103,6 +106,7 @@ def differences(
     "In what a run differs from another one."
     timeless = lambda h: [{k: v for k, v in r.items() if k not in ('seconds', 'images_per_s')} for r in h]
     a, b = timeless(trainer.history), timeless(st['history'])
+    if st['in_epoch'] == trainer.steps_per_epoch: a = a[:len(b)]    # saved before its last epoch was measured
     said = [f"epoch {x['epoch']}: {k} is {x[k]}, was {y.get(k)}" for x, y in zip(a, b) for k in x if x[k] != y.get(k)]
     if len(a) != len(b): said.append(f'{len(a)} recorded epochs, were {len(b)}')
     net = trainer.net.state_dict()

@@ -39,7 +39,7 @@ class Looks:
     def _look(self, run):
         "The frame and the map that are asked for."
         if self.face.at < 0 or not len(run.frames): return run.latest, run.map
-        return run.at(self.face.at), run.frames.map_at(self.face.at)
+        return run.at(self.face.at), run.frames.newest('xy', self.face.at)
 
     def _pictures(self, run):
         known = self._images.setdefault(id(run.watched), None) or images(run.watched)
@@ -139,7 +139,7 @@ def figure(
     if name == 'memorisation': return plots.memorisation(run.history)
     f = run.latest if epoch is None else run.at(epoch)
     if f is None: raise UserError('there is nothing to see yet; wait for the first epoch')
-    w, xy = run.watched, (run.map if epoch is None else run.frames.map_at(epoch))[1]
+    w, xy = run.watched, (run.map if epoch is None else run.frames.newest('xy', epoch))[1]
     if name in ('map', 'maps') and xy is None:
         raise UserError('there is no map yet; it comes a few seconds after the first epoch, where features are known')
     if name == 'restorations' and not len(f.pinned): raise UserError('nothing is pinned, so nothing is restored')

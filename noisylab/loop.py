@@ -20,7 +20,8 @@ from .data import Images, UserError, load
 from .feed import Feed, noisy, split
 from .methods import Batch, Method, Seen, bounds, make
 from .models import Tapped, make_net, memory_format, seeded
-from .spec import OWN, Spec, resolve
+from .noise import READS
+from .spec import OWN, Spec, noise_notes, resolve
 from .step import autocast, make_step
 
 # %% ../nbs/08_loop.ipynb #e8849fa9
@@ -94,6 +95,7 @@ class Setup(Material):
                                    weight_decay=spec.weight_decay, fused=True)
         restarts = any(s.restart for s in self.stages)
         self.first = {k: v.clone() for k, v in self.net.state_dict().items()} if restarts else None
+        self.ask = None     # called between pieces of an evaluation; may raise, to give it up
         self.weak = Weak(spec.crop, spec.flip)
         self.strong = RandAugment(spec.n, spec.m, OP_SETS.get(spec.ops, spec.ops))
         self.steps_per_epoch = -(-(len(self.fit_index) - (len(self.fit_index) % spec.batch == 1))//spec.batch)
@@ -104,15 +106,17 @@ def outputs(
     setup: Setup,
     images: Images,
     index: torch.Tensor | None = None,  # which of them; None: all
-    batch: int | None = None,           # None: 1,000 at 32 pixels, fewer of larger ones
+    batch: int | None = None,           # None: 1,000 (on a CPU 64) at 32 pixels, fewer of larger ones
 ) -> dict:      # 'logits', 'features' and, with a cluster head, 'clusters': float32 tensors
     "What the network says of images as they are."
     index = torch.arange(len(images)) if index is None else index
-    batch = batch or max(10, min(1000, 1000*32**2//images.shape[1]**2))
+    most = 64 if setup.spec.device == 'cpu' else 1000
+    batch = batch or max(10, min(1000, most*32**2//images.shape[1]**2))
     was, seen = setup.net.training, []
     setup.net.eval()
     try:
         for _, x in images.chunks(index, batch):
+            if setup.ask: setup.ask()
             with autocast(setup.spec.device, setup.spec.precision): seen.append(setup.net(x.to(setup.spec.device)))
     finally: setup.net.train(was)
     cat = lambda k: torch.cat([getattr(o, k).float() for o in seen])
@@ -229,9 +233,12 @@ def settled(
     for k in new:
         if k not in LIVE + method.live:
             raise UserError(f"{k!r} can't change during this run; what can: {', '.join(LIVE + method.live)}")
-    was = {k: v for e in events for k, v in e.items() if k not in NOTES}
-    type(method)(**(method.settings() | {k: v for k, v in (was | new).items() if k in method.live}))
-    return replace(spec, **{k: v for k, v in (was | new).items() if k in LIVE})
+    said = {k: v for e in events for k, v in e.items() if k not in NOTES} | new
+    type(method)(**(method.settings() | {k: v for k, v in said.items() if k in method.live}))
+    live = {k: v for k, v in said.items() if k in LIVE}
+    kind = live.get('noise', spec.noise)
+    if 'rate' not in new and 'rate' not in READS.get(kind, ('rate',)): live['rate'] = None
+    return replace(spec, **live, noise_settings=noise_notes(spec, kind))
 
 # %% ../nbs/08_loop.ipynb #7875ef24
 class Steered(Loop):
@@ -246,13 +253,13 @@ class Steered(Loop):
         relabelled = noisy(self.loaded, now) if {'rate', 'noise'} & new.keys() else None
         self.method.change(**{k: v for k, v in new.items() if k not in LIVE})
         if relabelled:
-            self.train, self.noise = relabelled
-            self.train = self.train.to(self.spec.device)
+            train, self.noise = relabelled
+            self.train = train.to(self.spec.device).with_labels(train.labels, self.train.true)      # known stays known
             self.labels = self.train.labels
             anew = self.method.relabel(self.labels)
             self.take.forget()
         self.base_lr = now.lr
         if 'm' in new:
             self.strong = replace(self.strong, m=now.m)
-            if self.feed: self.feed.restrong(self.strong)
+            if self.feed and self.method.strong: self.feed.restrong(self.strong)
         self.events.append({'step': self.step, **new} | ({'anew': anew} if anew else {}))

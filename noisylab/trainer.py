@@ -156,7 +156,7 @@ class Stepper(Steered):
         self.stopped = False
         while self.epoch < self.spec.epochs and not self.stopped:
             start = time.perf_counter()
-            self.one()
+            if self.in_epoch < self.steps_per_epoch: self.one()     # else the last evaluation was given up
             over = self.in_epoch == self.steps_per_epoch
             self.seconds += time.perf_counter() - start
             if over: self._close()
@@ -182,9 +182,10 @@ class Stepper(Steered):
 # %% ../nbs/08_trainer.ipynb #6da4e29e
 def state(trainer: Stepper) -> dict:
     "Everything a run needs to go on as if it had never stopped."
-    tr = trainer
+    tr, scalars = trainer, {k: float(v) for k, v in trainer.s.items()}
     return dict(spec=asdict(tr.spec), epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch, n_seen=tr.n_seen,
                 seconds=tr.seconds, sums=tr.sums, history=tr.history, events=tr.events,
+                aim=dict(lr=float(tr.take.lr), scalars=scalars),
                 checksum=checksum(tr.labels.cpu().numpy()), checkpoint_every=getattr(tr, 'checkpoint_every', None),
                 method=tr.method.state(), net=tr.net.state_dict(), opt=tr.opt.state_dict(), first=tr.first,
                 tracker=tr.tracker and tr.tracker.state_dict())
@@ -218,6 +219,7 @@ def load_state(trainer: Stepper, st: dict):
     for k in ('epoch', 'step', 'in_epoch', 'n_seen', 'seconds', 'history', 'events'): setattr(tr, k, st[k])
     tr.take.forget()
     tr.take.sums = {k: v.to(tr.spec.device) for k, v in st['sums'].items()}
+    tr.take.aim(**st['aim'])
     tr.method.stage, first = tr.stage, st.get('first')
     if first: tr.first = {k: v.to(tr.spec.device) for k, v in first.items()}
     if tr.tracker and st.get('tracker'): tr.tracker.load_state_dict(st['tracker'])

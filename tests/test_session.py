@@ -1,15 +1,19 @@
 """Sessions under stress: many threads, odd moments, processes that are killed; and steered runs repeated exactly."""
 import os, signal, subprocess, sys, textwrap, threading, time
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pytest
 import torch
 
+from noisylab import steering, trainer as trainer_module
 from noisylab.data import UserError, load
 from noisylab.embed import Mapper
-from noisylab.fork import replay_run
+from noisylab.fork import differences, replay_run
+from noisylab.methods import make
 from noisylab.session import _OPEN, Ended, Session
 from noisylab.spec import Spec
+from noisylab.trainer import Trainer, state
 
 SMALL = Spec(train_size=300, epochs=4, batch=50, watch=300, seed=2)
 FINAL = ('done', 'stopped', 'failed')
@@ -42,6 +46,48 @@ def test_a_steered_run_is_repeated_to_the_bit(session, tmp_path):
     assert s.events and [e['step'] for e in s.events] == sorted(e['step'] for e in s.events)
     again, off = replay_run(tmp_path)
     assert not off and again.events == s.events
+
+@pytest.mark.parametrize('method', ['balanced', 'forward'])
+def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tmp_path, monkeypatch, method):
+    "Evaluations and looks give way at once here, as those of a large network do."
+    monkeypatch.setattr(steering, 'GRACE', -1.)
+    held, real = [], steering.Yielding._ask
+    def ask(self):
+        time.sleep(.01)
+        try: real(self)
+        except steering.Held: held.append(self._work); raise
+    monkeypatch.setattr(steering.Yielding, '_ask', ask)
+    s, rng = session(replace(SMALL, epochs=12), method=make(method)).start(), np.random.RandomState(0)
+    wait(s, 'running')
+    for i in range(100):
+        time.sleep(rng.rand()*.05)
+        try:
+            s.pause()
+            if i % 4 == 0: s.change(rate=round(float(rng.rand()), 2), m=int(rng.randint(30)))
+            time.sleep(rng.rand()*.02)
+            s.resume()
+        except Ended: break
+    wait(s, 'done').save(tmp_path)
+    assert 'epoch' in held and 'look' in held and s.events
+    again, off = replay_run(tmp_path, method=make(method))
+    assert not off and again.events == s.events and len(s.frames) == 12
+
+def test_stopped_before_an_epoch_is_measured(session, tmp_path, monkeypatch):
+    "What is saved then is repeated, and goes on to the same numbers."
+    s = session(SMALL)
+    def measured(trainer, *a, **k):
+        if trainer.epoch == 1: s.stop(); s._called -= 1; s._ask()
+        return real(trainer, *a, **k)
+    real = trainer_module.record
+    monkeypatch.setattr(trainer_module, 'record', measured)
+    wait(s.start(), 'stopped').save(tmp_path)
+    monkeypatch.undo()
+    assert len(s.history) == 1 and s.trainer.in_epoch == s.trainer.steps_per_epoch and s.progress.epoch == 2
+    assert replay_run(tmp_path)[1] == []
+    whole, rest, fork = Trainer(SMALL), Trainer.resume(tmp_path), s.fork().start()
+    for t in (whole, rest): t.fit(progress=False)
+    wait(fork, 'done').save(tmp_path/'fork')
+    for t in (rest, fork.trainer): assert differences(whole, state(t)) == []
 
 def test_a_fork_of_a_fork_is_repeated(session, tmp_path):
     a = session(SMALL).step_epoch()
