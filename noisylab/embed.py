@@ -57,7 +57,6 @@ def tsne(
     init: np.ndarray | None = None,     # n×2: the last map, to start from; None: a new one
     seed: int = 0,                      # of the jitter that tells equal points of a new map apart
     perplexity: float = 30,             # neighbours a point attends to; at most (n - 1)/3 are used
-    steps: int | None = None,           # iterations; None: 150 (after 100 of early exaggeration), or 25 from `init`
     n_jobs: int = 1,                    # threads
 ) -> np.ndarray:                        # n×2 float32
     "A t-SNE map of `features`; from `init`, the map before, points move to their new places and do not jump."
@@ -72,7 +71,8 @@ def tsne(
     near = openTSNE.affinity.PerplexityBasedNN(x, min(perplexity, (len(x) - 1) / 3), method='exact', n_jobs=n_jobs)
     points = openTSNE.TSNEEmbedding(start, near, negative_gradient_method='bh', theta=.8, n_jobs=n_jobs)
     if cold: points = points.optimize(100, exaggeration=12, momentum=.5, learning_rate='auto')
-    points = points.optimize(steps or (150 if cold else 25), momentum=.8, learning_rate='auto')
+    else:    points = points.optimize(30, exaggeration=2, momentum=.8, learning_rate='auto')
+    points = points.optimize(150 if cold else 60, momentum=.8, learning_rate='auto')
     return np.asarray(points, dtype=np.float32)
 
 
