@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'ENDINGS', 'MAX_PIXELS', 'THREADS', 'plain', 'glance', 'picture', 'fit', 'squared', 'choose', 'Files',
-           'Bad', 'settle', 'look', 'decode', 'Row', 'natural', 'list_folder', 'list_csv']
+           'Bad', 'settle', 'look', 'decode', 'Row', 'natural', 'list_pictures', 'list_folder', 'list_csv']
 
 # %% ../nbs/00_files.ipynb #5c26de91
 import csv, os, re, warnings
@@ -65,6 +65,7 @@ def _why(path: Path, error: Exception) -> str:
 def _opened(path: Path, use: Callable) -> Any:
     "`use` of the picture at `path`; whatever Pillow raises becomes a `UserError` without the path."
     try:
+        if not os.path.isfile(path): raise FileNotFoundError     # a pipe would be waited for
         with Image.open(path, formats=FORMATS) as im:
             _refuse(im)
             return use(im)
@@ -249,12 +250,14 @@ def _folders(root: Path) -> list[Path]:
 
 def _is_picture(p: Path) -> bool: return p.suffix.lower() in ENDINGS and not p.name.startswith('.') and not p.is_dir()
 
-def _pictures(folder: Path, above: tuple = ()) -> list[Path]:
+def list_pictures(folder: Path,  # where to search
+                  above: tuple = (),  # folders that this one is in, resolved
+                  ) -> list[Path]:
     "All pictures in and below `folder`."
     here = folder.resolve()
     if here in above: raise UserError(f'{folder}: this link leads back to {here}, a loop; remove the link')
     found = sorted((p for p in folder.iterdir() if _is_picture(p)), key=lambda p: natural(p.name))
-    return found + [p for f in _folders(folder) for p in _pictures(f, (*above, here))]
+    return found + [p for f in _folders(folder) for p in list_pictures(f, (*above, here))]
 
 # %% ../nbs/00_files.ipynb #7a27210a
 def list_folder(root: Path  # folder with one folder per class, or with train/ and test/ that have them
@@ -279,7 +282,7 @@ def _classes(root: Path, part: str) -> list[Row]:
         loose = ', pictures lie in it directly' if any(map(_is_picture, top.iterdir())) else ''
         raise UserError(f'{top}: no class folders{loose}; one folder per class was expected, e.g. {top}/cat/1.png')
     for folder in _folders(top):
-        found = _pictures(folder)
+        found = list_pictures(folder)
         if not found:
             other = sorted({p.suffix or p.name for p in folder.iterdir() if not p.name.startswith('.')})
             other = f' (found: {", ".join(other[:5])}; read are {", ".join(ENDINGS)})' if other else ''
@@ -295,19 +298,22 @@ def list_csv(path: Path  # UTF-8, columns path, label and perhaps split and true
         with open(path, newline='', encoding='utf-8-sig') as f:
             reader = csv.reader(f, strict=True)
             lines = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(row)]
-    except (UnicodeDecodeError, csv.Error) as e: raise UserError(f'{path}: not a CSV in UTF-8 ({e})') from None
+    except (UnicodeDecodeError, csv.Error) as e: raise UserError(f'{path}: not a CSV in UTF-8 ({e}); save it as CSV UTF-8') from None
     head = [c.lower() for c in lines[0][1]] if lines else []
     if not {'path', 'label'} <= set(head) or len(set(head)) < len(head):
         raise UserError(f'{path}: the first line is {",".join(head)!r}; a header with path and label, separated by '
                         'commas, was expected (split and true are optional)')
     rows, seen = [], {}
     for n, cells in lines[1:]:
-        if len(cells) != len(head): raise UserError(f'{path}, line {n}: {len(cells)} fields, {len(head)} expected')
+        if len(cells) != len(head): raise UserError(f'{path}, line {n}: {len(cells)} fields, {len(head)} expected '
+                                                  '(a field with a comma stands in "quotes")')
         row = _row(dict(zip(head, cells)), f'{path}, line {n}')
-        if row.path in seen: raise UserError(f'{path}, line {n}: {row.path} is listed in line {seen[row.path]} already')
-        seen[row.path] = n
+        same = os.path.normpath(row.path)
+        if same in seen: raise UserError(f'{path}, line {n}: {row.path} is listed in line {seen[same]} already; '
+                                         'keep one of them')
+        seen[same] = n
         rows.append(row)
-    if not rows: raise UserError(f'{path}: no pictures are listed below the header')
+    if not rows: raise UserError(f'{path}: no pictures are listed below the header; add a line for each')
     unread = [c or 'a column without a name' for c in head if c not in ('path', 'label', 'split', 'true')]
     return rows, (f'columns not read: {", ".join(unread)}',) if unread else ()
 

@@ -116,7 +116,10 @@ def read_rows(
     path = Path(path)
     if not path.exists(): return []
     rows = []
-    for n, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    try: lines = path.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f'{path} cannot be read ({e}); expected JSON lines, as table --out writes') from None
+    for n, line in enumerate(lines, 1):
         try: rows.append(json.loads(line))
         except json.JSONDecodeError as e:
             raise UserError(f'{path}, line {n} is not JSON ({e}); remove the line') from None

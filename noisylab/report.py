@@ -20,6 +20,7 @@ from .embed import tsne
 from .film import film
 from .frames import read as read_frames
 from .plots import colour, column, curves, describe, memorisation, restorations, template, tsne_map
+from .trainer import write_whole
 
 # %% ../nbs/13_report.ipynb #d147ecb7
 @dataclass(frozen=True, eq=False)
@@ -334,10 +335,5 @@ def write(
     "Write `runs` as one self-contained HTML page."
     path = Path(path)
     text = page(runs, title, table)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        part.write_text(text, 'utf-8')
-        part.replace(path)
-    finally: part.unlink(missing_ok=True)
+    write_whole(path, text)
     return path
