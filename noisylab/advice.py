@@ -53,7 +53,7 @@ def advice(
         noise=('none', 'your labels are taken as they are, nothing is made wrong on top'),
         size=(size, f'{side} pixels wide' + (smaller if side > size else ', as they are')),
         width=(.25 if cpu else 1., work),
-        method=('ce_augmented', 'strong augmentation memorises little, and at unknown, moderate noise nothing did better'),
+        method=('ce_augmented', 'strong augmentation memorises little, and at moderate noise nothing did better'),
         batch=(batch, f'{n:,} images make {steps:,} steps of an epoch'),
         epochs=(epochs, f'{epochs*steps:,} steps in all, {STEPS:,} or {EPOCHS[0]} to {EPOCHS[1]} epochs are the aim'))
 

@@ -139,8 +139,8 @@ def train(args) -> int:
           f'{sp.method}, {sp.model} at width {sp.width:g}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
           f'{sp.device}, {sp.precision}', sep='\n', file=sys.stderr)
     if not trainer.tested:
-        print(f'no test images: {len(trainer.test):,} are held out with their given labels, wrong ones among them, so no '
-              'test accuracy is claimed', file=sys.stderr)
+        print(f'no test images: {len(trainer.test):,} are held out with their given labels, wrong ones among them, so '
+              'no test accuracy is claimed', file=sys.stderr)
     was = signal.signal(signal.SIGINT, lambda *_: (signal.signal(signal.SIGINT, was), trainer.stop()))
     try: trainer.fit(progress=not args.quiet)
     finally: signal.signal(signal.SIGINT, was)
@@ -151,8 +151,8 @@ def train(args) -> int:
     row, clean = trainer.result(), 'clean' if trainer.test.true is not None else 'given'
     picked = f' (picked by the {clean} test labels)' if trainer.tested else ''
     known = lambda k, s: f'  {s} {row[k]:.1f}%' if row[k] is not None else ''
-    print(f"{outcome(row)}{picked}{known('memorised', 'memorised')}{known('corrected', 'corrected')}  {row['seconds']:.0f} s"
-          + (f"  → {args.out}" if args.out else ''))
+    shares = known('memorised', 'memorised') + known('corrected', 'corrected')
+    print(f"{outcome(row)}{picked}{shares}  {row['seconds']:.0f} s" + (f"  → {args.out}" if args.out else ''))
     return 0
 
 # %% ../nbs/16_cli.ipynb #2863dd4d

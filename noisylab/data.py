@@ -80,7 +80,7 @@ def _from_arrays(name: str, x_train: Tensor, y_train: Any, x_test: Tensor, y_tes
                  true_train: Any = None, true_test: Any = None, classes: tuple|None = None, notes: tuple = (),
                  **more) -> tuple[Images, Images]:
     "Two `Images` from uint8 N×C×H×W pixels and labels; `more` goes to both."
-    if ask.in_memory is False: raise UserError(f'in_memory=False: only picture files stay on disk, not {name}')
+    if ask.in_memory is False: raise UserError(f'in_memory=False: only picture files stay there, not {name}; leave it out')
     both = ((x_train, y_train, true_train, 'y_train'), (x_test, y_test, true_test, 'y_test'))
     ys = [as_labels(y, len(x), classes and len(classes), what) for x, y, _, what in both]
     looks = np.concatenate([np.tile([x.shape[3], x.shape[2], x.shape[1] == 1], (len(x), 1)) for x, *_ in both])

@@ -103,7 +103,8 @@ def read_grid(
     try: return tomllib.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise UserError(f"{path.name} does not exist; noisylab brings {', '.join(GRIDS)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise UserError(f'{path} is no TOML: {e}') from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UserError(f'{path} is no TOML: {e}; expected a grid, as noisylab table --help shows') from None
 
 GRIDS = ('paper-table1.toml', 'paper-table2.toml', 'paper-table3.toml', 'paper-table4.toml',
          'cifar10-cpu.toml', 'human-labels.toml')

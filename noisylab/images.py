@@ -39,7 +39,7 @@ class Labelled:
         n = len(p)
         if isinstance(p, Tensor) and (p.ndim != 4 or p.dtype != torch.uint8):
             raise UserError(f'pixels: {p.dtype}, shape {tuple(p.shape)}; uint8 N×C×H×W was expected (see `as_pixels`)')
-        if not n: raise UserError(f'{self.name}: no images')
+        if not n: raise UserError(f'{self.name}: no images; one or more expected')
         if self.shape[0] not in (1, 3) or self.shape[1] != self.shape[2]:
             raise UserError(f'pixels: {"×".join(map(str, self.shape))} an image; a square, 1 or 3 channels, expected')
         if isinstance(self.classes, str) or not hasattr(self.classes, '__iter__'):
@@ -51,7 +51,7 @@ class Labelled:
             y = getattr(self, what)
             if y is not None: put(what, as_labels(y, n, self.n_classes, what).to(p.device))
         put('ids', np.arange(n) if self.ids is None else np.asarray(self.ids))
-        if len(self.ids) != n: raise UserError(f'ids: {len(self.ids):,} for {n:,} images')
+        if len(self.ids) != n: raise UserError(f'ids: {len(self.ids):,} for {n:,} images; one for each expected')
 
     def __len__(self) -> int: return len(self.pixels)
 

@@ -101,8 +101,8 @@ def _files(source: Any, shape: tuple) -> Files:
                         '(as from noisylab.load) was expected') from None
     if len(paths) == 1 and paths[0].is_dir():
         folder = paths[0]
-        try: paths = list_pictures(folder)
-        except OSError as e: raise UserError(f'{e.filename or folder}: {e.strerror}; a readable folder expected') from None
+        try: paths = [folder/p for p in list_pictures(folder)]
+        except OSError as e: raise UserError(f'{e.filename}: {e.strerror}; a readable folder was expected') from None
         if not paths: raise UserError(f'{folder}: there are no pictures in it; a folder of .png, .jpg … was expected')
     if not paths: raise UserError('images: an empty list; one picture or more was expected')
     return Files(Path(), np.array([str(p) for p in paths], object), shape[1], shape[0])

@@ -7,7 +7,7 @@ __all__ = ['NUMBERS', 'NOISES', 'METHODS', 'HEADS', 'CURVES', 'Run', 'read', 'su
            'write']
 
 # %% ../nbs/13_report.ipynb #265650ea
-import html, json, os, re
+import html, json, re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path

@@ -176,7 +176,7 @@ def device_of(
     have = dict(cpu=1, cuda=torch.cuda.device_count(), mps=int(torch.backends.mps.is_available()))[kind]
     if not have:
         raise UserError(f"device={name!r}, but torch {torch.__version__} sees no GPU here; use device='cpu' or 'auto'")
-    if int(number or 0) >= have: raise UserError(f"device={name!r}, but there are {have} of them, counted from 0")
+    if int(number or 0) >= have: raise UserError(f"device={name!r}; there are {have} of this kind, counted from 0")
     return name
 
 def resolve(

@@ -204,8 +204,8 @@ def state(trainer: Stepper) -> dict:
                 method=tr.method.state(), net=tr.net.state_dict(), opt=tr.opt.state_dict(), first=tr.first)
 
 # What a checkpoint must hold, each of its kind
-CONTENT = dict(spec=dict, epoch=int, step=int, in_epoch=int, n_seen=int, seconds=float, sums=dict, history=list, events=list,
-               checksum=str, method=dict, net=dict, opt=dict)
+CONTENT = dict(spec=dict, epoch=int, step=int, in_epoch=int, n_seen=int, seconds=float, sums=dict, history=list,
+               events=list, checksum=str, method=dict, net=dict, opt=dict)
 
 def read_state(folder) -> dict:
     "The checkpoint of a run folder."
@@ -223,8 +223,8 @@ def read_state(folder) -> dict:
     if not isinstance(res, dict) or not CONTENT.keys() & res.keys():
         raise UserError(f'{path} is a torch file but no checkpoint of noisylab; expected one that a run wrote')
     bad = [k for k, kind in CONTENT.items() if not isinstance(res.get(k), kind)]
-    if bad: raise UserError(f'{path} lacks, or has in another form: {", ".join(bad)}; expected a checkpoint as a run writes '
-                            'it, train again or restore the file')
+    if bad: raise UserError(f'{path} lacks, or has in another form: {", ".join(bad)}; expected a checkpoint as a run '
+                            'writes it, train again or restore the file')
     return res
 
 def take_weights(
@@ -238,8 +238,8 @@ def take_weights(
         raise UserError(f'the checkpoint is of another network: {why[:160]} …; hand over the one that was trained, '
                         'or train again') from None
     bad = [k for k, v in weights.items() if v.is_floating_point() and not torch.isfinite(v).all()]
-    if bad: raise UserError(f'the weights in the checkpoint are infinite or no numbers ({bad[0]} first); train again or '
-                            'restore the file')
+    if bad: raise UserError(f'the weights in the checkpoint are infinite or no numbers ({bad[0]} first); train again '
+                            'or restore the file')
 
 def load_state(trainer: Stepper, st: dict):
     "Put a trainer into the state that `state` gave."
