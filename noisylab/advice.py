@@ -34,8 +34,8 @@ def survey(
     return n, choose(looks)[0]
 
 # %% ../nbs/08_advice.ipynb #6d76b5eb
-STEPS = 3000        # of training, where that is within `EPOCHS`
-EPOCHS = 20, 120
+STEPS = 1500        # of training, where that is within `EPOCHS`
+EPOCHS = 20, 60
 
 def advice(
     n: int,         # images to train on
@@ -53,7 +53,7 @@ def advice(
         noise=('none', 'your labels are taken as they are, nothing is made wrong on top'),
         size=(size, f'{side} pixels wide' + (smaller if side > size else ', as they are')),
         width=(.25 if cpu else 1., work),
-        method=('ce_augmented', 'strong augmentation memorises little, and at moderate noise nothing did better'),
+        method=('ce_augmented', 'augmented images are hard to memorise, and no method was clearly ahead at 15% noise'),
         batch=(batch, f'{n:,} images make {steps:,} steps of an epoch'),
         epochs=(epochs, f'{epochs*steps:,} steps in all, {STEPS:,} or {EPOCHS[0]} to {EPOCHS[1]} epochs are the aim'))
 
