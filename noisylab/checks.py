@@ -25,7 +25,8 @@ def as_labels(labels: Any,  # N whole numbers: list, array or tensor; N×1 passe
               what: str = 'labels',  # what to call them in an error
               ) -> Tensor:  # N int64
     "`labels` as int64, or a `UserError`."
-    y = labels if isinstance(labels, Tensor) else np.asarray(labels)
+    try: y = labels if isinstance(labels, Tensor) else np.asarray(labels)
+    except ValueError: raise UserError(f'{what}: rows of several lengths; one whole number an image expected') from None
     whole = y.dtype.kind in 'iu' if isinstance(y, np.ndarray) else not (y.is_floating_point() or y.dtype == torch.bool)
     if not whole: raise UserError(f'{what}: {y.dtype} values; whole numbers 0..C-1 were expected (.astype("int64"))')
     if y.ndim == 2 and y.shape[1] == 1: y = y.reshape(-1)
@@ -65,7 +66,9 @@ def as_index(idx: Any,  # positions: int64 tensor, array or list
              n: int,  # how many there are
              ) -> Tensor:  # int64, on the CPU
     "`idx` as positions within 0..`n`-1, or a `UserError`."
-    idx = torch.as_tensor(idx)
+    try: idx = torch.as_tensor(idx)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f'an index of {type(idx).__name__}; one row of whole numbers was expected') from None
     if idx.numel() == 0: return idx.long().reshape(-1).cpu()
     if idx.ndim != 1 or idx.dtype.is_floating_point or idx.dtype == torch.bool:
         raise UserError(f'an index of shape {tuple(idx.shape)}, {idx.dtype}; one row of whole numbers was expected')

@@ -80,7 +80,7 @@ def _from_arrays(name: str, x_train: Tensor, y_train: Any, x_test: Tensor, y_tes
                  true_train: Any = None, true_test: Any = None, classes: tuple|None = None, notes: tuple = (),
                  **more) -> tuple[Images, Images]:
     "Two `Images` from uint8 N×C×H×W pixels and labels; `more` goes to both."
-    if ask.in_memory is False: raise UserError(f'in_memory=False: only picture files stay on disk, not {name}')
+    if ask.in_memory is False: raise UserError(f'in_memory=False: only files stay there, not {name}; leave it out')
     both = ((x_train, y_train, true_train, 'y_train'), (x_test, y_test, true_test, 'y_test'))
     ys = [as_labels(y, len(x), classes and len(classes), what) for x, y, _, what in both]
     looks = np.concatenate([np.tile([x.shape[3], x.shape[2], x.shape[1] == 1], (len(x), 1)) for x, *_ in both])
@@ -178,7 +178,8 @@ def _held_out(rows: list[Row], seed: int) -> list[Row]:
 def _from_rows(root: Path, rows: list[Row], notes: tuple, name: str, ask: _Ask,
                classes: tuple = ()) -> tuple[Images, Images]:
     "Two `Images` from picture files; `classes` in their order, or as the rows have them."
-    if not rows[0].part: rows = _held_out(rows, ask.seed)
+    drawn = not rows[0].part
+    if drawn: rows = _held_out(rows, ask.seed)
     parts = [[r for r in rows if r.part == p] for p in ('train', 'test')]
     for p, part in zip(parts, ('train', 'test')):
         if not p: raise UserError(f'{name}: no {part} pictures; both train and test are expected, or no split at all')
@@ -198,7 +199,7 @@ def _from_rows(root: Path, rows: list[Row], notes: tuple, name: str, ask: _Ask,
         true = [number[r.true] for r in p] if known else None
         out.append(Images(Files(root, paths, size, channels), [number[r.label] for r in p], classes, true, paths, name,
                           skipped=bad, notes=(*notes, *more)))
-    train, test = _fewer(out[0], ask), out[1]
+    train, test = _fewer(out[0], ask), replace(out[1], held_out=drawn)
     bytes_ = sum(int(np.prod(t.pixels.shape)) for t in (train, test))
     keep = ask.in_memory if ask.in_memory is not None else bytes_ <= free_memory()/2
     train, test = (_read(t, keep, ask.on_bad) for t in (train, test))

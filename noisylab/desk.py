@@ -17,7 +17,8 @@ from .controls import CONTROLS
 from .data import Images, UserError
 from .embed import Mapper
 from .loop import LIVE
-from .session import FINAL, Session
+from .session import Session
+from .watching import FINAL
 from .spec import Spec
 
 # %% ../nbs/14_desk.ipynb #49ca7df9
@@ -35,7 +36,8 @@ def story(
     n, wrong = len(tr.fit_index), tr.noise.rate if tr.noise else 0
     of = f'{n:,} images' + (f', {100*wrong:.0f}% of their labels wrong' if tr.noise else '')
     if s.status == 'running': return 'info', f'Training on {of}. Move a slider with a green dot and watch what happens.'
-    acc = f", test accuracy {h[-1]['test_acc']:.1f}%, best {max(r['test_acc'] for r in h):.1f}%" if h else ''
+    acc = ''
+    if h and tr.tested: acc = f", test accuracy {h[-1]['test_acc']:.1f}%, best {max(r['test_acc'] for r in h):.1f}%"
     said = dict(paused='Holding', done='Done', stopped='Stopped')[s.status]
     todo = dict(paused='Resume, step, fork, or change something.', done='Fork it to try other settings.',
                 stopped='Fork it to go on from here.')[s.status]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'ENDINGS', 'MAX_PIXELS', 'THREADS', 'plain', 'glance', 'picture', 'fit', 'squared', 'choose', 'Files',
-           'Bad', 'settle', 'look', 'decode', 'Row', 'natural', 'list_folder', 'list_csv']
+           'Bad', 'settle', 'look', 'decode', 'Row', 'natural', 'list_pictures', 'list_folder', 'list_csv']
 
 # %% ../nbs/00_files.ipynb #5c26de91
 import csv, os, re, warnings
@@ -65,6 +65,7 @@ def _why(path: Path, error: Exception) -> str:
 def _opened(path: Path, use: Callable) -> Any:
     "`use` of the picture at `path`; whatever Pillow raises becomes a `UserError` without the path."
     try:
+        if not os.path.isfile(path): raise FileNotFoundError     # a pipe would be waited for
         with Image.open(path, formats=FORMATS) as im:
             _refuse(im)
             return use(im)
@@ -140,7 +141,8 @@ class Files:
         out = np.empty((len(idx), *self.shape[1:]), np.uint8)
         for k, i in enumerate(idx):
             try: out[k] = self.one(i)
-            except UserError as e: return UserError(f'{self.root/self.paths[i]}: {e}')
+            except UserError as e:
+                return UserError(f"{self.root/self.paths[i]}: {e}; mend or remove it, or on_bad='skip'")
         return out
 
     def chunks(self, order: Tensor, size: int, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -243,18 +245,28 @@ def natural(text: str) -> tuple:
     "Sort key that puts 'img2' before 'img10'."
     return [(0, int(t), '') if t.isdecimal() else (1, 0, t) for t in re.split(r'(\d+)', text) if t], text
 
-def _folders(root: Path) -> list[Path]:
-    found = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith('.') and p.name != '__MACOSX']
-    return sorted(found, key=lambda p: natural(p.name))
+def _is_folder(entry: os.DirEntry) -> bool:
+    try: return entry.is_dir()
+    except OSError: return False    # a link to itself
 
-def _is_picture(p: Path) -> bool: return p.suffix.lower() in ENDINGS and not p.name.startswith('.') and not p.is_dir()
+def _inside(folder: Path) -> tuple[list[str], list[str]]:
+    "Names of the pictures and of the folders in `folder`; one pass, without a question to the disk for each."
+    with os.scandir(folder) as entries:
+        found = [(e.name, _is_folder(e)) for e in entries if not e.name.startswith('.')]
+    pictures = [name for name, is_folder in found if not is_folder and name.lower().endswith(ENDINGS)]
+    folders  = [name for name, is_folder in found if is_folder and name != '__MACOSX']
+    return sorted(pictures, key=natural), sorted(folders, key=natural)
 
-def _pictures(folder: Path, above: tuple = ()) -> list[Path]:
+def _folders(root: Path) -> list[Path]: return [root/name for name in _inside(root)[1]]
+
+def list_pictures(folder: Path,  # where to search
+                  above: tuple = (),  # folders that this one is in, resolved
+                  ) -> list[str]:  # paths from there
     "All pictures in and below `folder`."
     here = folder.resolve()
     if here in above: raise UserError(f'{folder}: this link leads back to {here}, a loop; remove the link')
-    found = sorted((p for p in folder.iterdir() if _is_picture(p)), key=lambda p: natural(p.name))
-    return found + [p for f in _folders(folder) for p in _pictures(f, (*above, here))]
+    pictures, folders = _inside(folder)
+    return pictures + [f'{f}/{p}' for f in folders for p in list_pictures(folder/f, (*above, here))]
 
 # %% ../nbs/00_files.ipynb #7a27210a
 def list_folder(root: Path  # folder with one folder per class, or with train/ and test/ that have them
@@ -267,7 +279,7 @@ def list_folder(root: Path  # folder with one folder per class, or with train/ a
             raise UserError(f'{root}: {half}/ without {other}/ (found: {", ".join(names)}); both or neither expected')
     rows = [row for part in parts for row in _classes(root, part)]
     extra = [n for n in names if n not in parts] if len(parts) == 2 else []
-    loose = sum(_is_picture(p) for part in parts for p in (root/part).iterdir())
+    loose = sum(len(_inside(root/part)[0]) for part in parts)
     notes = (f'not read: {", ".join(extra)}',) if extra else ()
     if loose: notes += (f'{loose:,} pictures outside the class folders not read',)
     return rows, notes
@@ -276,15 +288,16 @@ def _classes(root: Path, part: str) -> list[Row]:
     "Rows of the class folders in `root`/`part`."
     rows, top = [], root/part
     if not _folders(top):
-        loose = ', pictures lie in it directly' if any(map(_is_picture, top.iterdir())) else ''
+        loose = ', pictures lie in it directly' if _inside(top)[0] else ''
         raise UserError(f'{top}: no class folders{loose}; one folder per class was expected, e.g. {top}/cat/1.png')
     for folder in _folders(top):
-        found = _pictures(folder)
+        found = list_pictures(folder)
         if not found:
             other = sorted({p.suffix or p.name for p in folder.iterdir() if not p.name.startswith('.')})
             other = f' (found: {", ".join(other[:5])}; read are {", ".join(ENDINGS)})' if other else ''
             raise UserError(f'{folder}: no pictures in this class folder{other}; fill it or remove it')
-        rows += [Row(p.relative_to(root).as_posix(), folder.name, part=part) for p in found]
+        start = f'{part}/{folder.name}' if part else folder.name
+        rows += [Row(f'{start}/{p}', folder.name, part=part) for p in found]
     return rows
 
 # %% ../nbs/00_files.ipynb #a6c42b97
@@ -295,19 +308,23 @@ def list_csv(path: Path  # UTF-8, columns path, label and perhaps split and true
         with open(path, newline='', encoding='utf-8-sig') as f:
             reader = csv.reader(f, strict=True)
             lines = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(row)]
-    except (UnicodeDecodeError, csv.Error) as e: raise UserError(f'{path}: not a CSV in UTF-8 ({e})') from None
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise UserError(f'{path}: not a CSV in UTF-8 ({e}); save it as CSV UTF-8') from None
     head = [c.lower() for c in lines[0][1]] if lines else []
     if not {'path', 'label'} <= set(head) or len(set(head)) < len(head):
         raise UserError(f'{path}: the first line is {",".join(head)!r}; a header with path and label, separated by '
                         'commas, was expected (split and true are optional)')
     rows, seen = [], {}
     for n, cells in lines[1:]:
-        if len(cells) != len(head): raise UserError(f'{path}, line {n}: {len(cells)} fields, {len(head)} expected')
+        if len(cells) != len(head): raise UserError(f'{path}, line {n}: {len(cells)} fields, {len(head)} expected '
+                                                  '(a field with a comma stands in "quotes")')
         row = _row(dict(zip(head, cells)), f'{path}, line {n}')
-        if row.path in seen: raise UserError(f'{path}, line {n}: {row.path} is listed in line {seen[row.path]} already')
-        seen[row.path] = n
+        same = os.path.normpath(row.path)
+        if same in seen: raise UserError(f'{path}, line {n}: {row.path} is listed in line {seen[same]} already; '
+                                         'keep one of them')
+        seen[same] = n
         rows.append(row)
-    if not rows: raise UserError(f'{path}: no pictures are listed below the header')
+    if not rows: raise UserError(f'{path}: no pictures are listed below the header; add a line for each')
     unread = [c or 'a column without a name' for c in head if c not in ('path', 'label', 'split', 'true')]
     return rows, (f'columns not read: {", ".join(unread)}',) if unread else ()
 

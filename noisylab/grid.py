@@ -103,7 +103,8 @@ def read_grid(
     try: return tomllib.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise UserError(f"{path.name} does not exist; noisylab brings {', '.join(GRIDS)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise UserError(f'{path} is no TOML: {e}') from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UserError(f'{path} is no TOML: {e}; expected a grid, as noisylab table --help shows') from None
 
 GRIDS = ('paper-table1.toml', 'paper-table2.toml', 'paper-table3.toml', 'paper-table4.toml',
          'cifar10-cpu.toml', 'human-labels.toml')
@@ -116,7 +117,10 @@ def read_rows(
     path = Path(path)
     if not path.exists(): return []
     rows = []
-    for n, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    try: lines = path.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f'{path} cannot be read ({e}); expected JSON lines, as table --out writes') from None
+    for n, line in enumerate(lines, 1):
         try: rows.append(json.loads(line))
         except json.JSONDecodeError as e:
             raise UserError(f'{path}, line {n} is not JSON ({e}); remove the line') from None

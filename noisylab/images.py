@@ -30,20 +30,28 @@ class Labelled:
     published: bool = False  # `ids` are positions in the order of the published dataset
     skipped: tuple[Bad, ...] = ()  # (path, why) of the files left out
     notes: tuple[str, ...] = ()  # what was changed on the way, in words
+    held_out: bool = False  # drawn from the same images as the training set: given labels no better than there
 
     def __post_init__(self):
-        put, p, n = partial(object.__setattr__, self), self.pixels, len(self.pixels)
+        put, p = partial(object.__setattr__, self), self.pixels
+        if not isinstance(p, (Tensor, Files)):
+            raise UserError(f'pixels: {type(p).__name__}; a uint8 tensor N×C×H×W was expected (see `as_pixels`)')
+        n = len(p)
         if isinstance(p, Tensor) and (p.ndim != 4 or p.dtype != torch.uint8):
             raise UserError(f'pixels: {p.dtype}, shape {tuple(p.shape)}; uint8 N×C×H×W was expected (see `as_pixels`)')
-        if not n: raise UserError(f'{self.name}: no images')
+        if not n: raise UserError(f'{self.name}: no images; one or more expected')
         if self.shape[0] not in (1, 3) or self.shape[1] != self.shape[2]:
             raise UserError(f'pixels: {"×".join(map(str, self.shape))} an image; a square, 1 or 3 channels, expected')
+        if isinstance(self.classes, str) or not hasattr(self.classes, '__iter__'):
+            raise UserError(f'classes: {self.classes!r}; a list of names was expected')
         put('classes', tuple(map(str, self.classes)))
+        if len(set(self.classes)) < len(self.classes):
+            raise UserError(f'classes: {", ".join(self.classes)}; a name for each was expected, all different')
         for what in 'labels', 'true':
             y = getattr(self, what)
             if y is not None: put(what, as_labels(y, n, self.n_classes, what).to(p.device))
         put('ids', np.arange(n) if self.ids is None else np.asarray(self.ids))
-        if len(self.ids) != n: raise UserError(f'ids: {len(self.ids):,} for {n:,} images')
+        if len(self.ids) != n: raise UserError(f'ids: {len(self.ids):,} for {n:,} images; one for each expected')
 
     def __len__(self) -> int: return len(self.pixels)
 

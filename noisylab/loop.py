@@ -47,6 +47,16 @@ def _named(spec, net, method):
     return spec if method is None else replace(spec, method=OWN + type(method).__name__, settings=method.settings())
 
 # %% ../nbs/08_loop.ipynb #c81607a6
+def _fitting(train, test):
+    "`train`, if `test` is of the same classes and of the same size."
+    for k, v in dict(train=train, test=test).items():
+        if not isinstance(v, Images):
+            raise UserError(f'{k} is a {type(v).__name__}; expected Images, as noisylab.load gives them')
+    for what in ('shape', 'n_classes'):
+        a, b = getattr(train, what), getattr(test, what)
+        if a != b: raise UserError(f'{what}: {a} in train and {b} in test; expected the same, load them together')
+    return train
+
 class Material:
     "The images and labels of a run, and which of them are trained on, held out, watched."
     def __init__(self, spec: Spec, train: Images | None, test: Images | None, net, method):
@@ -56,7 +66,7 @@ class Material:
             if spec.data.startswith(OWN):
                 raise UserError(f'this run is of {spec.data}; hand over train= and test= again')
             train, test = load(spec.data, spec.root, spec.train_size, spec.seed, spec.size, spec.grey, spec.on_bad)
-        else: spec = replace(spec, data=OWN + train.name)
+        else: spec = replace(spec, data=OWN + _fitting(train, test).name)
         self.spec = spec = resolve(_named(spec, net, method), train.shape[1], train.n_classes, method)
         self.loaded, (labelled, self.noise) = train, noisy(train, spec)
         self.train, self.test = labelled.to(spec.device), test.to(spec.device)
@@ -65,6 +75,11 @@ class Material:
         if len(self.fit_index) < 2: raise UserError(f'{len(self.fit_index)} image is left to train on; 2 are the least')
         order = np.random.RandomState([spec.seed, 40]).permutation(len(self.fit_index))
         self.watch = self.fit_index[torch.from_numpy(np.sort(order[:spec.watch]))]
+
+    @property
+    def tested(self) -> bool:
+        "Does the test set know better than the labels trained on? Not if it was held out of them as they are."
+        return not self.test.held_out or self.test.true is not None or self.noise is not None
 
 # %% ../nbs/08_loop.ipynb #3b97319b
 class Setup(Material):
@@ -78,6 +93,9 @@ class Setup(Material):
         layer: str | None = None,       # its feature layer, see `models.Tapped`
         method: Method | None = None,   # instead of `spec.method`
     ):
+        if not isinstance(spec, Spec): raise UserError(f'spec is a {type(spec).__name__}; expected a Spec')
+        if net is not None and not isinstance(net, nn.Module):
+            raise UserError(f'net is a {type(net).__name__}; expected a torch.nn.Module, B×C×H×W → logits')
         super().__init__(spec, train, test, net, method)
         spec, train, C = self.spec, self.loaded, self.loaded.n_classes
         self.method = method or make(spec.method, **spec.settings)

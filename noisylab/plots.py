@@ -73,10 +73,10 @@ TITLES = dict(
     test_acc='test accuracy, %', memorised='wrong labels memorised, %', corrected='wrong labels corrected, %',
     other='wrong labels predicted as neither, %', right_kept='right labels kept, %', seconds='seconds',
     watch_given='agreement with given labels, %', watch_true='agreement with true labels, %', loss='training loss',
-    lr='learning rate', alpha='α: weight of the given labels', images_per_s='images a second',
-    classes_predicted='classes predicted', clusters_used='clusters in use',
+    val_given='held out, predicted as given, %', lr='learning rate', alpha='α: weight of the given labels',
+    images_per_s='images a second', classes_predicted='classes predicted', clusters_used='clusters in use',
     entropy='entropy of the mean prediction, nats')
-PERCENT = ('test_acc', 'memorised', 'corrected', 'other', 'right_kept', 'watch_given', 'watch_true')
+PERCENT = ('test_acc', 'memorised', 'corrected', 'other', 'right_kept', 'watch_given', 'watch_true', 'val_given')
 
 
 def column(

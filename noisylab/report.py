@@ -347,5 +347,6 @@ def write(
 ) -> Path:                                  # the file
     "Write `runs` as one self-contained HTML page."
     path = Path(path)
-    write_whole(path, page(runs, title, table))
+    text = page(runs, title, table)
+    write_whole(path, text)
     return path

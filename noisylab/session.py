@@ -24,9 +24,8 @@ from . import frames as store
 from .fork import capture, forked, take_over
 from .frames import first_of_each, frame, given_labels, glance, pins, undone, watch
 from .spec import Spec, from_dict
-from .steering import _OPEN, Ended, Held, Yielding, _fulfil
+from .steering import Held, Yielding, _fulfil
 from .trainer import Trainer, read_state
-from .watching import FINAL
 
 # %% ../nbs/09_session.ipynb #fbf1de71
 class Looking(Yielding):

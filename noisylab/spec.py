@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RANGES', 'CHOICES', 'OWN', 'WHOLE', 'plain', 'Spec', 'check', 'from_dict', 'read_spec', 'noise_notes', 'bf16_pays',
-           'engine', 'resolve', 'commit', 'versions', 'hardware']
+           'engine', 'device_of', 'resolve', 'commit', 'versions', 'hardware']
 
 # %% ../nbs/08_spec.ipynb #51527e5e
 import json
@@ -85,7 +85,8 @@ RANGES = dict(rate=(0, 1), width=(.01, 16), lr=(0, 100), momentum=(0, .9999), we
               n=(0, 20), m=(0, 30), crop=(0, 64), epochs=(1, 100_000), batch=(2, 1_000_000),
               eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
               train_size=(2, 10**9), size=(4, 4096))
-CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), schedule=('step', 'cosine', 'constant', 'author'),
+CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), flip=(None, True, False),
+               schedule=('step', 'cosine', 'constant', 'author'),
                precision=('auto', 'fp32', 'bf16'), engine=('auto', 'eager', 'graph', 'compiled'))
 OWN = 'own: '       # begins the name of data, model or method that a `Trainer` was handed
 WHOLE = ('n', 'm', 'crop', 'epochs', 'batch', 'eval_every', 'watch', 'seed', 'train_size', 'size')
@@ -104,9 +105,18 @@ def check(
         if v not in allowed: raise UserError(f"{k}={v!r}; expected one of {', '.join(map(str, allowed))}")
     for k in ('settings', 'noise_settings'):
         if not isinstance(getattr(spec, k), dict): raise UserError(f'{k}={getattr(spec, k)!r}; expected a dictionary')
+    for k in ('data', 'root', 'noise', 'method', 'model', 'device'):
+        if not isinstance(getattr(spec, k), str): raise UserError(f'{k}={getattr(spec, k)!r}; expected a text')
+    ops = (spec.ops,) if isinstance(spec.ops, str) else spec.ops
+    if not isinstance(ops, (tuple, list)) or not all(isinstance(o, str) for o in ops):
+        raise UserError(f"ops={spec.ops!r}; expected 'randaugment', 'cutout', 'digits', or names of operations")
     if spec.noise not in READS: raise UserError(f"noise={spec.noise!r}; expected one of {', '.join(READS)}")
     if spec.rate and 'rate' not in READS[spec.noise]:
         raise UserError(f'noise {spec.noise!r} takes no rate; leave rate out')
+    for k in spec.noise_settings:
+        if k not in READS[spec.noise] or k == 'rate':
+            reads = ', '.join(o for o in READS[spec.noise] if o != 'rate') or 'none'
+            raise UserError(f'noise {spec.noise!r} has no setting {k!r}; it has {reads}')
     if not str(spec.method).startswith(OWN): make(spec.method, **spec.settings)
 
 # %% ../nbs/08_spec.ipynb #db35c947
@@ -114,6 +124,7 @@ def from_dict(
     d: dict,    # field → value, as `asdict` gives
 ) -> Spec:
     "A `Spec` from plain values, for example from JSON."
+    if not isinstance(d, dict): raise UserError(f'a {type(d).__name__}; expected a dictionary of the fields of a Spec')
     known = [f.name for f in fields(Spec)]
     for k in d:
         if k not in known: raise UserError(f"a run has no field {k!r}; it has {', '.join(known)}")
@@ -126,7 +137,8 @@ def read_spec(
     path = Path(path)/'spec.json' if Path(path).is_dir() else Path(path)
     try: d = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError: raise UserError(f'{path} does not exist; a run folder holds spec.json') from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+    except OSError as e: raise UserError(f'{path}: {e.strerror}; expected a spec.json that can be read') from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise UserError(f'{path} is not JSON ({e}); a run writes it whole, restore it') from None
     if not isinstance(d, dict):
         raise UserError(f'{path} holds {type(d).__name__}; expected an object with the fields of a Spec')
@@ -161,6 +173,20 @@ def engine(
                         f"'resnet18', not {spec.model!r}; use 'eager' or 'auto'")
     return spec.engine
 
+def device_of(
+    name: str,      # 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'
+) -> str:
+    "The device that `name` means here."
+    if name == 'auto': return 'cuda' if torch.cuda.is_available() else 'cpu'
+    kind, _, number = name.partition(':')
+    if kind not in ('cpu', 'cuda', 'mps') or number and not number.isdecimal():
+        raise UserError(f"device={name!r}; expected 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'")
+    have = dict(cpu=1, cuda=torch.cuda.device_count(), mps=int(torch.backends.mps.is_available()))[kind]
+    if not have:
+        raise UserError(f"device={name!r}, but torch {torch.__version__} sees no GPU here; use device='cpu' or 'auto'")
+    if int(number or 0) >= have: raise UserError(f"device={name!r}; there are {have} of this kind, counted from 0")
+    return name
+
 def resolve(
     spec: Spec,
     side: int,              # of the images, in pixels
@@ -177,12 +203,7 @@ def resolve(
     own = dict(n=2, m=15, crop=0, flip=False, epochs=60, batch=64, ops='digits') if tiny else \
           dict(n=2, m=9, crop=4, flip=True, epochs=300, batch=128, ops='cutout')
     model = ('small' if tiny else 'resnet18') if spec.model == 'auto' else spec.model
-    device = ('cuda' if torch.cuda.is_available() else 'cpu') if spec.device == 'auto' else spec.device
-    if device.split(':')[0] not in ('cpu', 'cuda', 'mps'):
-        raise UserError(f"device={device!r}; expected 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'")
-    if device.startswith('cuda') and not torch.cuda.is_available():
-        raise UserError(f"device={device!r}, but torch {torch.__version__} sees no GPU here; "
-                        "use device='cpu' or 'auto'")
+    device = device_of(spec.device)
     precision = ('bf16' if bf16_pays(device, model) else 'fp32') if spec.precision == 'auto' else spec.precision
     rate = .8 if spec.rate is None and 'rate' in READS.get(spec.noise, ()) else spec.rate
     open_ = {k: v for k, v in own.items() if getattr(spec, k) in (None, 'auto')}

@@ -1,5 +1,5 @@
 "What goes wrong with people's images, and whether noisylab says so; streaming; the published files."
-import http.server, io, multiprocessing, os, shutil, struct, tarfile, threading, time, urllib.error, warnings, zlib
+import http.server, io, multiprocessing, os, shutil, tarfile, threading, time, urllib.error
 from functools import partial
 from pathlib import Path
 
@@ -32,84 +32,7 @@ def split(tmp_path):
             for i in range(n): png(tmp_path/'split'/part/c/f'{i}.png')
     return tmp_path/'split'
 
-def bomb(path: Path):
-    "A PNG header that claims 30,000 × 30,000 pixels."
-    def chunk(kind, body): return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind+body))
-    head = struct.pack('>IIBBBBB', 30_000, 30_000, 8, 2, 0, 0, 0)
-    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head)
-                     + chunk(b'IDAT', zlib.compress(b'\0'*100)) + chunk(b'IEND', b''))
-
-# --- files that cannot be used
-
-def half(path): path.write_bytes(path.read_bytes()[:120])
-def gif(path):
-    frames = [Image.new('L', (8, 8), i) for i in (0, 99)]
-    frames[0].save(path, 'GIF', save_all=True, append_images=frames[1:])
-
-BAD = {'empty':    (lambda p: p.write_bytes(b''), 'empty file (0 bytes)'),
-       'words':    (lambda p: p.write_text('hello'), 'not a picture'),
-       'half':     (half, 'broken picture'),
-       'bomb':     (bomb, 'pixels'),
-       'strip':    (lambda p: Image.new('L', (1, 80)).save(p), '50 times'),
-       'frames':   (gif, '2 frames'),
-       'float':    (lambda p: Image.new('F', (8, 8)).save(p, 'TIFF'), '32-bit'),
-       'eps':      (lambda p: p.write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n'), 'not a picture'),
-       'pickle':   (lambda p: p.write_bytes(b"cos\nsystem\n(S'touch /tmp/x'\ntR."), 'not a picture'),
-       'dangling': (lambda p: (p.unlink(), p.symlink_to('nowhere.png')), 'a link to nothing'),
-       'itself':   (lambda p: (p.unlink(), p.symlink_to(p)), '')}
-
-@pytest.mark.parametrize('kind', BAD)
-@pytest.mark.parametrize('in_memory', [True, False])
-def test_bad_file_is_named_or_skipped(pets, kind, in_memory):
-    spoil, why = BAD[kind]
-    spoil(pets/'dog'/'3.png')
-    with pytest.raises(UserError, match='dog/3.png') as e:
-        train, test = load(pets, in_memory=in_memory)
-        for t in (train, test): t.take(torch.arange(len(t)))
-    assert why in str(e.value)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        train, test = load(pets, in_memory=in_memory, on_bad='skip')
-    assert [b.path for b in (*train.skipped, *test.skipped)] == ['dog/3.png'] and len(train) + len(test) == 9
-    for t in (train, test):
-        assert len(t.ids) == len(t) == len(t.take(torch.arange(len(t)))) and 'dog/3.png' not in t.ids
-
-def test_errors_of_a_loop_of_links_and_of_a_class_without_a_good_picture(pets):
-    (pets/'cat'/'up').symlink_to(pets)
-    with pytest.raises(UserError, match='a loop'): load(pets)
-    (pets/'cat'/'up').unlink()
-    for p in (pets/'dog').iterdir(): half(p)
-    for in_memory in (True, False):
-        with pytest.raises(UserError, match='no training image of class dog'):
-            load(pets, on_bad='skip', in_memory=in_memory)
-
-@pytest.mark.skipif(not hasattr(os, 'geteuid') or os.geteuid() == 0, reason='root may read everything')
-def test_a_file_without_permission(pets):
-    (pets/'dog'/'3.png').chmod(0)
-    with pytest.raises(UserError, match='permission'): load(pets)
-
 # --- folders
-
-def rm(*names): return lambda root: [shutil.rmtree(root/n) for n in names]
-FOLDERS = {'one class':        ('pets',  rm('dog'), 'one class only (cat)'),
-           'no class':         ('pets',  rm('cat', 'dog'), 'no class folders'),
-           'empty class':      ('pets',  lambda r: (r/'bird').mkdir(), 'bird: no pictures'),
-           'other files only': ('pets',  lambda r: ((r/'bird').mkdir(), (r/'bird'/'a.heic').touch()), '.heic'),
-           'a single picture': ('pets',  lambda r: png(r/'bird'/'1.png'), 'class bird: one picture'),
-           'pictures only':    ('pets',  lambda r: (rm('cat', 'dog')(r), png(r/'1.png')), 'pictures lie in it'),
-           'no test':          ('split', rm('test'), 'train/ without test/'),
-           'no train':         ('split', rm('train'), 'test/ without train/'),
-           'empty test':       ('split', rm('test/cat', 'test/dog'), 'test: no class folders'),
-           'new in test':      ('split', lambda r: png(r/'test'/'bird'/'1.png'), 'class bird is in test and not in'),
-           'empty in test':    ('split', lambda r: (r/'test'/'bird').mkdir(), 'bird: no pictures')}
-
-@pytest.mark.parametrize('case', FOLDERS)
-def test_bad_folder(case, request):
-    fixture, spoil, why = FOLDERS[case]
-    root = request.getfixturevalue(fixture)
-    spoil(root)
-    with pytest.raises(UserError) as e: load(root)
-    assert why in str(e.value) and str(root.name) in str(e.value) or 'class bird: one' in why
 
 def test_folder_is_read_in_natural_order_without_what_is_no_picture(split):
     for i in (10, 11): png(split/'train'/'dog'/f'{i}.png')
@@ -200,6 +123,8 @@ def test_large_chunks_travel_in_small_pieces_and_not_through_shared_memory(tmp_p
     list(disk.chunks(torch.arange(len(disk)).repeat(4), 16, 1))
     assert {t for t, _ in sizes} == {np.ndarray} and max(n for _, n in sizes) <= 2**22
 
+def half(path): path.write_bytes(path.read_bytes()[:120])
+
 def test_a_worker_names_the_file_and_missing_workers_are_said(pets, monkeypatch):
     disk, _ = load(pets, in_memory=False)
     half(pets/disk.ids[2])
@@ -225,35 +150,12 @@ def test_more_than_half_of_the_free_memory_stays_on_disk(pets, monkeypatch):
 
 # --- CSV
 
-def listed(root: Path, text: str, encoding='utf-8'):
-    (root/'list.csv').write_bytes(text.encode(encoding))
-    return load(root/'list.csv')
-
 GOOD_ROWS = '\n'.join(f'{c}/{i}.png,{c}' for c in ('cat', 'dog') for i in range(5))
-CSVS = {'no header':   (GOOD_ROWS, 'a header with path and label'),
-        'semicolons':  ('path;label\ncat/1.png;cat', 'separated by commas'),
-        'empty':       ('', 'a header with path and label'),
-        'twice':       ('path,label,label\ncat/1.png,a,b', 'a header with path and label'),
-        'header only': ('path,label\n', 'no pictures are listed'),
-        'a field more': ('path,label\ncat/1.png,cat,x', 'line 2: 3 fields, 2 expected'),
-        'no label':    ('path,label\ncat/1.png,', 'line 2: label is empty'),
-        'no path':     ('path,label\n,cat', 'line 2: path is empty'),
-        'no true':     ('path,label,true\ncat/1.png,cat,', 'line 2: true is empty'),
-        'split':       ('path,label,split\ncat/1.png,cat,val', "split is 'val'"),
-        'listed twice': ('path,label\n'+GOOD_ROWS+'\ncat/1.png,dog', 'line 12: cat/1.png is listed in line 3'),
-        'only train':  ('path,label,split\ncat/1.png,cat,train\ndog/1.png,dog,train', 'no test pictures'),
-        'not there':   ('path,label\n'+GOOD_ROWS+'\ncat/77.png,cat', 'cat/77.png: no such file'),
-        'open quote':  ('path,label\n"cat/1.png,cat\n', 'not a CSV'),
-        'one class':   ('path,label\ncat/1.png,cat\ncat/2.png,cat', 'one class only')}
-
-@pytest.mark.parametrize('case', CSVS)
-def test_bad_csv(pets, case):
-    text, why = CSVS[case]
-    with pytest.raises(UserError) as e: listed(pets, text)
-    assert why in str(e.value) and 'list' in str(e.value) or 'no such file' in why
 
 def test_csv(pets):
-    with pytest.raises(UserError, match='UTF-8'): listed(pets, 'path,label\ncat/1.png,Kätzchen', 'latin1')
+    def listed(root: Path, text: str):
+        (root/'list.csv').write_text(text, encoding='utf-8', newline='')
+        return load(root/'list.csv')
     train, test = listed(pets, '\ufeffPath , LABEL\r\n'+GOOD_ROWS.replace('\n', '\r\n')+'\r\n\r\n')
     assert len(train) == 8 and len(test) == 2 and train.classes == ('cat', 'dog') and train.true is None
     rows = ['"cat/0.png","a ""big"", cat",dog,train,9', f'{pets}/cat/1.png,dog,dog,TRAIN,9', 'dog/1.png,dog,dog,test,9']
@@ -263,45 +165,6 @@ def test_csv(pets):
     assert test.ids.tolist() == ['dog/1.png'] and 'columns not read: width' in repr(train) and 'known' in repr(train)
 
 # --- arrays, npz, datasets
-
-ARRAYS = {'floats over 1':  ((X*1., Y, X, Y), 'floats from 0 to 255'),
-          'normalised':     ((X/60-2, Y, X, Y), 'not normalised yet'),
-          'nan':            ((X*np.nan, Y, X, Y), 'nan'),
-          'int64 pixels':   ((X.astype(int), Y, X, Y), 'int64 pixels'),
-          'bool pixels':    ((X > 9, Y, X, Y), 'bool pixels'),
-          'flat':           ((X.reshape(12, -1), Y, X, Y), 'shape (12, 192)'),
-          'RGBA':           ((np.zeros((12, 8, 8, 4), np.uint8), Y, X, Y), 'shape (12, 8, 8, 4)'),
-          'no images':      ((X[:0], Y[:0], X, Y), 'there are no pixels'),
-          'ragged':         (([X[0], X[1, :4]], [0, 1], X, Y), 'several shapes'),
-          'too few labels': ((X, Y[:9], X, Y), 'y_train: 9 for 12 images'),
-          'float labels':   ((X, Y*1., X, Y), 'float64 values'),
-          'bool labels':    ((X, Y > 0, X, Y), 'bool values'),
-          'one-hot':        ((X, np.eye(3, dtype=int)[Y], X, Y), 'argmax'),
-          'names':          ((X, ['a', 'b', 'c']*4, X, Y), 'whole numbers'),
-          'negative':       ((X, Y-1, X, Y), 'from -1 to 1'),
-          'from 1':         ((X, Y+1, X, Y+1), 'no training image of class 0'),
-          'new in test':    ((X, Y, X, Y+1), 'no training image of class 3'),
-          'one class':      ((X, Y*0, X, Y*0), 'one class only'),
-          'huge label':     ((X, Y*10**12, X, Y), 'labels up to 2,000,000,000,000'),
-          'overflow':       ((X, Y.astype(np.uint64)+2**63, X, Y), 'labels'),
-          'five':           ((X, Y, X, Y, Y), 'four arrays'),
-          'two arrays':     ((X, Y), 'four arrays'),
-          'an iterator':    ((iter([]), iter([])), 'len(ds)'),
-          'a number':       (3, 'a int'), 'None': (None, 'a NoneType')}
-
-@pytest.mark.parametrize('case', ARRAYS)
-def test_bad_arrays(case):
-    source, why = ARRAYS[case]
-    with pytest.raises(UserError) as e: load(source)
-    assert why in str(e.value)
-
-OPTIONS = [('train_size', 2), ('train_size', 99), ('train_size', True), ('train_size', 4.), ('seed', -1),
-           ('seed', None), ('seed', 2**32), ('size', 2.5), ('size', 1), ('size', 99_999), ('grey', 'yes'), ('grey', 1),
-           ('on_bad', 'ignore'), ('in_memory', False), ('in_memory', 1)]
-
-@pytest.mark.parametrize('option, value', OPTIONS)
-def test_bad_options(option, value):
-    with pytest.raises(UserError, match=f'{option}={value!r}'): load((X, Y, X, Y), **{option: value})
 
 def test_arrays_of_every_layout_are_the_same_images():
     want = torch.from_numpy(X).permute(0, 3, 1, 2)
@@ -324,17 +187,8 @@ def test_npz(tmp_path):
     np.savez(path, **parts, true_train=Y[::-1])
     train, test = load(path)
     assert train.true.tolist() == Y[::-1].tolist() and len(test) == 5 and train.name == 'a' and test.true is None
-    def says(why):
-        with pytest.raises(UserError, match=why): load(path)
-    np.savez(path, x_train=X); says('holds x_train; x_train, y_train')
-    np.savez(path, **{**parts, 'y_train': np.array([{}]*12, object)}); says('y_train: broken, or not plain numbers')
-    whole = path.read_bytes()
-    for content in b'', b'hello', whole[:len(whole)//2], b"cos\nsystem\n(S'touch x'\ntR.":
-        path.write_bytes(content); says('broken')
     with open(path, 'wb') as f: np.save(f, X)
-    says('broken|no named arrays')
-    shutil.copy(path, tmp_path/'a.npy')
-    with pytest.raises(UserError, match='no .csv or .npz'): load(tmp_path/'a.npy')
+    with pytest.raises(UserError, match='broken|no named arrays'): load(path)
 
 def test_datasets():
     pil = [(Image.fromarray(x), int(y)) for x, y in zip(X, Y)]
@@ -361,22 +215,11 @@ def test_images_are_checked_and_frozen():
     pixels, two = torch.zeros(4, 1, 8, 8, dtype=torch.uint8), ('a', 'b')
     ok = Images(pixels, [0, 1, 0, 1], two)
     with pytest.raises(AttributeError): ok.labels = None
-    for args in [(pixels.float(), [0]*4, two), (pixels[0], [0], two), (pixels[:, :, :5], [0]*4, two),
-                 (pixels[:0], [], two), (pixels, [0, 2, 0, 0], two), (pixels, [0], two),
-                 (pixels, [0]*4, two, [0, 9, 0, 0]), (pixels, [0]*4, two, None, [1])]:
-        with pytest.raises(UserError): Images(*args)
     for bad in [4], [-1], [0.], [[0]], [True]:
         with pytest.raises(UserError): ok.take(torch.tensor(bad))
-        with pytest.raises(UserError): ok.subset(bad)
     assert ok.take(torch.tensor([], dtype=torch.long)).shape == (0, 1, 8, 8)
     assert repr(ok) == 'Images(images: 4 × 1×8×8, 2 classes, true labels unknown)'
     assert ok.stats()[1].tolist() == pytest.approx([1/255])      # a constant channel can be divided by
-
-def test_names_and_paths(tmp_path):
-    for source in 'cifar', 'CIFAR10', tmp_path/'none', '', 'digit':
-        with pytest.raises(UserError, match='no such file|an empty name'): load(source)
-    (tmp_path/'x.txt').write_text('')
-    with pytest.raises(UserError, match='no .csv or .npz'): load(tmp_path/'x.txt')
 
 # --- published files
 

@@ -272,50 +272,6 @@ def test_misshapen_human_files(tmp_path):
         with pytest.raises(UserError): read_human(tmp_path/'cut.pt', 'worse')
 
 
-# --- what is refused, and how it is said ----------------------------------------------------------------------------
-
-@pytest.mark.parametrize('change, says', [
-    (dict(kind='symetric'), 'there is no noise of kind'), (dict(kind=3), 'choose one of none, symmetric'),
-    (dict(labels=[0, 1, 3]), 'hold 3 at position 2'), (dict(labels=[-1, 0]), 'hold -1'),
-    (dict(labels=[0., 1.]), 'float64'), (dict(labels=[[0], [1]]), 'shape'), (dict(labels=[]), 'shape'),
-    (dict(labels=['cat']), 'give integers'), (dict(labels=[0, None]), 'object'),
-    (dict(labels=[[0], [1, 2]]), 'different lengths'), (dict(labels=3), 'shape'),
-    (dict(rate=1), 'up to, not including, 1'), (dict(rate=-.1), 'rate is -0.1'), (dict(rate=float('nan')), 'nan'),
-    (dict(rate=None), 'None'), (dict(rate='0.2'), "'0.2'"), (dict(rate=True), 'True'), (dict(rate=[.2, .3]), 'rate'),
-    (dict(n_classes=1), 'n_classes is 1'), (dict(n_classes=2.), 'n_classes is 2.0'), (dict(seed=-1), 'seed is -1'),
-    (dict(seed=2**32), 'seed'), (dict(seed=.5), 'seed'), (dict(seed=None), 'seed'),
-    (dict(class_map='cifar10'), 'not class_map'), (dict(matrix=np.eye(3)), 'not matrix'), (dict(file='x'), 'not file'),
-    (dict(kind='none'), 'not rate'), (dict(kind='asymmetric', inclusive=True), 'not inclusive'),
-    (dict(kind='asymmetric', class_map='cifar10'), 'needs 10 classes'),
-    (dict(kind='asymmetric', class_map='cats'), 'cifar10 or cifar100'),
-    (dict(kind='asymmetric', class_map={0: 3}), '0: 3'), (dict(kind='asymmetric', class_map={'cat': 1}), "'cat': 1"),
-    (dict(kind='asymmetric', class_map={0: 1.}), '0: 1.0'),
-    (dict(kind='asymmetric', class_map=[1, 0]), '2 entries for 3'), (dict(kind='asymmetric', class_map=7), 'shape'),
-    (dict(kind='instance'), 'features='), (dict(kind='instance', features=np.ones((2, 4))), r'\(2, 4\)'),
-    (dict(kind='instance', features=np.ones(3)), r'\(3,\)'),
-    (dict(kind='instance', features=np.full((3, 4), np.nan)), 'NaN'),
-    (dict(kind='instance', features=[['a']]*3), 'numbers'), (dict(kind='given', rate=None), 'neither or both'),
-    (dict(kind='given', rate=None, file=[0], matrix=np.eye(3)), 'neither or both'),
-    (dict(kind='given', rate=.1, matrix=np.eye(3)), 'not rate'),
-    (dict(kind='given', rate=None, matrix=np.eye(2)), r'\(2, 2\)'),
-    (dict(kind='given', rate=None, matrix=np.ones((3, 3))), 'sums to 3'),
-    (dict(kind='given', rate=None, matrix='x'), 'no table'),
-    (dict(kind='given', rate=None, matrix=[[2, -1, 0], [0, 1, 0], [0, 0, 1]]), 'negative'),
-    (dict(kind='given', rate=None, matrix=np.array([[.5, 0, 0], [.5, 1, 0], [0, 0, 1]])), 'matrix.T'),
-    (dict(kind='given', rate=None, file=[0, 1]), '2 entries and there are 3'),
-    (dict(kind='given', rate=None, file=[0, 1, 5]), 'hold 5'),
-    (dict(kind='given', rate=None, file=[0, 1], ids=[0, 1, 2]), 'up to 2 of the whole'),
-    (dict(kind='given', rate=None, file='no.csv'), 'no file no.csv'),
-    (dict(kind='human:worse', rate=None), 'reads labels from a file'),
-    (dict(kind='human:worse', rate=.4, file='x'), 'not rate'),
-    (dict(kind='human:bad', rate=None), 'human:aggregate, human:random1'),
-])
-def test_refusals(change, says):
-    with pytest.raises(UserError, match=says) as e:
-        inject(**{**dict(labels=[0, 1, 2], kind='symmetric', rate=.2, n_classes=3), **change})
-    assert ';' in str(e.value) and '\n' not in str(e.value)           # what was wrong; what to do
-
-
 # --- the real files -------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope='module')

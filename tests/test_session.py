@@ -11,7 +11,8 @@ from noisylab.data import UserError, load
 from noisylab.embed import Mapper
 from noisylab.fork import differences, replay_run
 from noisylab.methods import make
-from noisylab.session import _OPEN, Ended, Session
+from noisylab.session import Session
+from noisylab.steering import _OPEN, Ended
 from noisylab.spec import Spec
 from noisylab.trainer import Trainer, state
 
