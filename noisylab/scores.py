@@ -8,7 +8,7 @@ __all__ = ['probabilities', 'self_confidence', 'normalized_margin', 'area_under_
 
 # %% ../nbs/10_scores.ipynb #834c22c7
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from .checks import UserError, as_labels
+from .checks import UserError
 from .images import Images
 from .scores import Amount, amount, look_alikes, probabilities
 from .trainer import write_whole
