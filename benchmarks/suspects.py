@@ -98,7 +98,8 @@ def row(setting, args):
     hit = wrong[found]
     return dict(setting=setting, noise=noisy.kind, rate=noisy.rate_asked, realised_rate=noisy.rate, data='cifar10',
                 images=args.images, wrong=int(wrong.sum()), seed=args.seed,
-                epochs=dict(run=args.epochs, folds=args.epochs*2//3), folds=3, width=args.width, batch=args.batch, lr=args.lr,
+                epochs=dict(run=args.epochs, folds=args.epochs*2//3), folds=3, width=args.width, batch=args.batch,
+                lr=args.lr,
                 scores={k: measured(v, wrong) for k, v in scores.items()},
                 find_label_issues=dict(found=int(found.sum()), precision=float(hit.mean()),
                                        recall=float(hit.sum()/wrong.sum())),

@@ -69,7 +69,7 @@ def from_cleanlab(
     if found.dtype == bool and found.shape == given.shape: found = np.flatnonzero(found)
     if found.size == 0: found = np.zeros(0, int)
     if found.ndim != 1 or found.dtype.kind not in 'iu' or ((found < 0) | (found >= len(given))).any():
-        raise UserError(f'found: {found.dtype}, shape {found.shape}; {len(given):,} booleans or positions were expected')
+        raise UserError(f'found: {found.dtype}, shape {found.shape}; {len(given):,} booleans, or positions, expected')
     score = p[np.arange(len(p)), given]
     index = found[np.argsort(score[found], kind='stable')]
     others = np.where(np.eye(p.shape[1], dtype=bool)[given], -1, p).argmax(1)

@@ -56,7 +56,8 @@ class Listening(Trainer):
         at, own = F.one_hot(y, z.shape[1]).bool(), z.gather(1, y[:, None])[:, 0]
         margin = own - z.masked_fill(at, -torch.inf).amax(1)
         small = lambda v: v.numpy().clip(-6e4, 6e4).astype(np.float16)
-        self.rows.append((small(F.cross_entropy(z, y, reduction='none')), small(margin), z.argmax(1).numpy().astype(np.int16)))
+        pred = z.argmax(1).numpy().astype(np.int16)
+        self.rows.append((small(F.cross_entropy(z, y, reduction='none')), small(margin), pred))
         self.last = z.softmax(1).numpy()
         self.sum = self.sum + self.last
 
@@ -90,8 +91,9 @@ def read_heard(
     "What a training noted."
     try:
         with np.load(path) as f: return Heard(*(f[k] for k in Heard.__dataclass_fields__))
-    except FileNotFoundError: raise UserError(f'{path} does not exist; it is written with a checkpoint of `Listening`') from None
-    except Exception as e: raise UserError(f'{path} is damaged ({type(e).__name__}); delete the folder and train again') from None
+    except FileNotFoundError: raise UserError(f'{path} does not exist; a training that listens writes it') from None
+    except Exception as e:
+        raise UserError(f'{path} is damaged ({type(e).__name__}); delete the folder and train again') from None
 
 # %% ../nbs/10_issues.ipynb #7764b1bc
 def folds_of(
@@ -101,7 +103,7 @@ def folds_of(
 ) -> np.ndarray:        # N int, 0..folds-1
     "A fold for each image: of each class, and of all, as evenly as it goes."
     if isinstance(folds, bool) or not isinstance(folds, (int, np.integer)) or not 2 <= folds <= len(given)//2:
-        raise UserError(f'folds={folds!r} for {len(given):,} images; a whole number from 2 to {len(given)//2:,} expected')
+        raise UserError(f'folds={folds!r} of {len(given):,} images; a whole number, 2 to {len(given)//2:,}, expected')
     order = np.random.RandomState([seed, 50]).permutation(len(given))
     order = order[np.argsort(given[order], kind='stable')]      # class after class, each shuffled
     res = np.empty(len(given), int)
@@ -123,7 +125,8 @@ def _usable(images):
 
 def _heard(spec, out, progress, parts):
     "Listen to a training to its end, from its checkpoint where there is one."
-    if not (out and (Path(out)/'checkpoint.pt').exists()): tr = Listening(spec, out, **parts)
+    every = max(1, (spec.epochs or 100)//10)
+    if not (out and (Path(out)/'checkpoint.pt').exists()): tr = Listening(spec, out, every, **parts)
     else:
         tr = Listening.resume(out, **parts)
         want = resolve(spec, tr.loaded.shape[1], tr.loaded.n_classes, parts.get('method'))
@@ -194,7 +197,7 @@ def belief(
 ) -> np.ndarray:        # N, 0..1; low: doubted
     "Mean probability of the given label over the later half of the epochs: the score that `find_suspects` goes by."
     loss = np.asarray(heard.loss)
-    if loss.ndim != 2 or not len(loss): raise UserError(f'loss has shape {loss.shape}; epochs × images expected, 1 or more')
+    if loss.ndim != 2 or not len(loss): raise UserError(f'loss has shape {loss.shape}; epochs × images expected')
     return mean_probability(np.exp(-loss[len(loss)//2:].astype(float)))
 
 def doubted(
