@@ -66,11 +66,14 @@ def film(
     high = max(max(t.y) for fig in spread for t in fig.data)
     for fig in spread: fig.update_yaxes(range=[0, 1.05*high])
     res = _maps(fs, frames, w)
-    res += [Reel('Restorations', [restorations(w.views(f), len(f.pinned), classes=w.classes) for f in fs], True),
-            Reel('Loss of each image', spread, said='Where wrong labels lie to the right, losses tell them apart.'),
+    if len(fs[0].pinned):
+        res.append(Reel('Restorations', [restorations(w.views(f), len(f.pinned), classes=w.classes) for f in fs], True))
+    res += [Reel('Loss of each image', spread, said='Where wrong labels lie to the right, losses tell them apart.'),
             Reel('The noise', [noises(f.noise, f.pred, f.given, w.classes) for f in fs], True,
-                 'Left what was injected, right what the network believes; the diagonal is right labels.'),
-            Reel('Suspects', [doubted(f) for f in fs], True, 'Given label, what the network suggests, and the truth.')]
+                 'Left what was injected, right what the network believes; the diagonal is right labels.')]
+    if w.images is not None:
+        said = 'Given label, what the network suggests, and the truth.'
+        res.append(Reel('Suspects', [doubted(f) for f in fs], True, said))
     known = [f.undone for f in fs if f.undone]
     if known:
         worst = 1.05*max(max(v[1:]) for u in known for v in u.values())

@@ -44,6 +44,7 @@ def take_over(
         m = old.get(n, {}).get('momentum_buffer')
         if m is not None and m.shape == p.shape: tr.opt.state[p]['momentum_buffer'] = m.to(p).clone()
     for k in ('epoch', 'step', 'in_epoch', 'seconds', 'history'): setattr(tr, k, st[k])
+    if tr.tracker and st.get('tracker'): tr.tracker.load_state_dict(st['tracker'])
     tr.method.stage, same = tr.stage, st['spec']['method'] == tr.spec.method
     if not same and tr.in_epoch: tr.method.on_epoch(tr.epoch, tr.predict)       # a new method begins within an epoch
     if same and st.get('first'): tr.first = {k: v.to(tr.spec.device).clone() for k, v in st['first'].items()}

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .checks import write_whole
 from .data import Images, UserError
 from .loop import Steered, outputs
 from .track import Views
-from .trainer import Snapshot, snapshot, write_whole
+from .trainer import Snapshot, snapshot
 
 # %% ../nbs/09_frames.ipynb #2fc565f9
 @dataclass(frozen=True, eq=False)

@@ -163,7 +163,7 @@ class Table:
 
     def add(self, key: str, row: dict):
         "Keep a row."
-        from noisylab.trainer import write_whole
+        from noisylab.checks import write_whole
         self.rows[key] = _as_row(self.asked[key], row)
         write_whole(self.out, ''.join(json.dumps(r) + '\n' for r in self.rows.values()))
 

@@ -17,8 +17,9 @@ from .data import Images, UserError
 from .desk import Desk, state
 from .face import Face, curves, images, moment
 from .noise import transition
-from .spec import Spec
+from .spec import OWN, Spec
 from .track import suspects
+from .watching import Watching
 
 # %% ../nbs/14_lab.ipynb #7a09cee2
 EVERY, CURVES_EVERY, PATIENCE = .25, 1., 2.     # seconds
@@ -121,17 +122,18 @@ def _suspects(run, frame, k=16):
     return evidence.suspected(w.pictures(at), f.given[at], f.pred[at], doubt, true, w.classes)
 
 def figure(
-    lab: Desk,
+    lab: Desk | Watching,       # or one run: a `Session`, or a loop that a tracker followed (`Tracked`)
     name: str = 'curves',       # one of `FIGURES`
     epoch: float | None = None, # of the run shown; None: the newest
     by: str = 'given',          # colour of the map: 'given', 'true', 'prediction', 'cluster', 'loss'
 ):                              # plotly figure
     "What the lab shows, as a figure to keep."
-    run = lab.shown
+    if isinstance(lab, Watching): run, runs = lab, {lab.spec.method.removeprefix(OWN): lab}
+    else: run, runs = lab.shown, {lab._names[r]: r for r in lab.runs}
     if name not in FIGURES: raise UserError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}")
     if run is None: raise UserError('there is no run yet; press Start, or lab.start()')
     if name == 'curves':
-        runs = {lab._names[r]: r for r in lab.runs if r.history}
+        runs = {k: r for k, r in runs.items() if r.history}
         return plots.curves({k: r.history for k, r in runs.items()}, ('test_acc', 'memorised', 'watch_given'),
                             {k: r.events for k, r in runs.items()})
     if name == 'memorisation': return plots.memorisation(run.history)
@@ -139,7 +141,9 @@ def figure(
     if f is None: raise UserError('there is nothing to see yet; wait for the first epoch')
     w, xy = run.watched, (run.map if epoch is None else run.frames.map_at(epoch))[1]
     if name in ('map', 'maps') and xy is None:
-        raise UserError('there is no map yet; it comes a few seconds after the first epoch')
+        raise UserError('there is no map yet; it comes a few seconds after the first epoch, where features are known')
+    if name == 'restorations' and not len(f.pinned): raise UserError('nothing is pinned, so nothing is restored')
+    if name == 'suspects' and w.images is None: raise UserError('there are no pictures; give Tracked the images')
     if name == 'confusion' and w.true is None: raise UserError('true labels are not known; figure noise does without')
     true = lambda: None if w.true is None else w.true[w.shown]
     make = dict(map=lambda: _map(run, f, xy, by), maps=lambda: plots.maps(xy, f.given[w.shown], true(), w.classes),

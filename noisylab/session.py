@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .checks import write_whole
 from .data import Images, UserError
 from . import frames as store
 from .fork import capture, forked, take_over
@@ -27,7 +28,7 @@ from .frames import first_of_each, frame, given_labels, glance, undone, watch
 from .loop import settled
 from .methods import make
 from .spec import Spec, from_dict
-from .trainer import Trainer, read_state, write_whole
+from .trainer import Trainer, read_state
 from .watching import FINAL, Watching
 
 # %% ../nbs/09_session.ipynb #fbf1de71

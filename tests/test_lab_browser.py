@@ -1,25 +1,15 @@
 """`make lab` in a real browser: open the notebook, run all of it, look at what is on the page."""
-import json, os, shutil, signal, socket, subprocess, sys, time, urllib.request
+import json, os, signal, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
 import pytest
 
 ROOT     = Path(__file__).resolve().parent.parent
 TOKEN    = 'test'
-CHROMIUM = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-            '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage']
 JUPYTER  = f'--IdentityProvider.token={TOKEN} --LabApp.expose_app_in_browser=True --ServerApp.port_retries=0'
 
 MARK     = f'NOISYLAB_BROWSER_TEST={os.getpid()}'
 
 pytestmark = pytest.mark.browser
-
-@pytest.fixture(scope='module')
-def chromium():
-    "The browser that is there; without one, a visible skip, or a failure where it is required."
-    names = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
-    if found := next(filter(None, map(shutil.which, names)), None): return found
-    if os.environ.get('NOISYLAB_REQUIRE_BROWSER') == '1': pytest.fail('NOISYLAB_REQUIRE_BROWSER=1, but no Chromium')
-    pytest.skip('no Chromium: apt install chromium')
 
 def api(url, method='GET'):
     ask = urllib.request.Request(url, method=method, headers={'Authorization': f'token {TOKEN}'})
@@ -52,23 +42,6 @@ def lab(chromium, tmp_path):
         server.wait(20)
     finally:
         if server.poll() is None: os.killpg(server.pid, signal.SIGKILL)
-
-@pytest.fixture
-def page(chromium, tmp_path):
-    "An empty page; everything it asks for and everything it complains about is in `page.seen`."
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as p:
-        browser = p.chromium.launch_persistent_context(
-            tmp_path/'chromium', executable_path=chromium, headless=True, args=CHROMIUM,
-            viewport=dict(width=1400, height=1000), env={**os.environ, 'HOME': str(tmp_path)})
-        page = browser.pages[0]
-        page.seen = dict(urls=[], errors=[])
-        browser.on('request', lambda r: page.seen['urls'].append(r.url))
-        page.on('console', lambda m: page.seen['errors'].append(m.text) if m.type == 'error' else None)
-        page.on('pageerror', lambda e: page.seen['errors'].append(str(e)))
-        yield page
-        page.screenshot(path=tmp_path/'last.png')
-        browser.close()
 
 PANEL = 'jupyterapp.shell.currentWidget'
 READY = f'''() => {{ const s = window.jupyterapp && {PANEL}?.context?.sessionContext?.session?.kernel;

@@ -1,0 +1,105 @@
+"""The review in a real browser: a plain page draws it, its messages are carried to Python and back."""
+import base64
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from noisylab.images import Images
+from noisylab.review import Review, Sheet
+
+pytestmark = pytest.mark.browser
+STATE = 'fixed', 'page', 'marks', 'chosen'
+PAGE = '''<!doctype html><meta charset="utf-8"><style>%s</style><body><div id="app"></div><script type="module">
+%s
+const view = s => new DataView(Uint8Array.from(atob(s), c => c.charCodeAt(0)).buffer);
+const read = v => !v || typeof v !== 'object' ? v : Array.isArray(v) ? v.map(read) : 'bytes64' in v ? view(v.bytes64)
+  : Object.fromEntries(Object.entries(v).map(([k, o]) => [k, read(o)]));
+const state = read(await window.say(null)), heard = {};
+face.render({ el: document.getElementById('app'), model: { get: k => state[k], off() {},
+  on: (name, f) => (heard[name] ??= []).push(f),
+  send: async m => {
+    const news = read(await window.say(m));
+    Object.assign(state, news);
+    for (const k of Object.keys(news)) for (const f of heard['change:' + k] || []) f();
+  } } });
+</script>'''
+
+
+def plain(v):
+    "As JSON takes it."
+    if isinstance(v, bytes): return dict(bytes64=base64.b64encode(v).decode())
+    if isinstance(v, dict): return {k: plain(o) for k, o in v.items()}
+    return [plain(o) for o in v] if isinstance(v, (list, tuple)) else v
+
+
+@pytest.fixture
+def review(page):
+    "3,000 suspects on a page that shows them."
+    rng = np.random.RandomState(0)
+    n, classes = 3000, ['cat', 'dog', 'open']
+    given = np.arange(n) % 3
+    images = Images(torch.from_numpy(rng.randint(0, 256, (n, 3, 16, 16)).astype(np.uint8)), given, classes)
+    res = Review(SimpleNamespace(images=images, index=np.arange(n), suggested=(given + 1) % 3, score=np.arange(n)/n,
+                                 reason=['looks odd']*n), rng.normal(size=(n, 8)), rng.normal(size=(n, 2)))
+    changed = []
+    res.sheet.observe(lambda change: changed.append(change['name']), STATE)
+
+    def say(message):
+        if message is None: return plain({k: getattr(res.sheet, k) for k in STATE})
+        changed.clear()
+        res._heard(res.sheet, message, [])
+        return plain({k: getattr(res.sheet, k) for k in dict.fromkeys(changed)})
+    page.expose_function('say', say)
+    page.set_content(PAGE % (Sheet._css, str(Sheet._esm).replace('export default', 'const face =')))
+    page.locator('.nl-doubt[aria-selected="true"]').wait_for(timeout=10_000)
+    return res
+
+
+def until(page, ready):
+    end = time.time() + 10
+    while not ready():
+        assert time.time() < end, 'nothing happened'
+        page.wait_for_timeout(20)
+
+
+def test_the_review_by_click_and_by_key(review, page):
+    tile, chosen = page.locator('.nl-doubt'), lambda: page.locator('.noisylab').get_attribute('data-chosen')
+    tile.nth(2).click()
+    until(page, lambda: chosen() == '2')
+    for key, place in zip('kru', (2, 3, 4)):                # by key; each goes on to the next one
+        page.keyboard.press(key)
+        until(page, lambda: chosen() == str(place + 1))
+    assert review.decisions == {2: 'keep', 3: 'relabel', 4: 'unsure'}
+    assert '✓ kept' in tile.nth(2).inner_text() and '→ dog' in tile.nth(3).inner_text()
+    page.keyboard.press('ArrowRight'); until(page, lambda: chosen() == '6')
+    page.get_by_role('button', name='Relabel', exact=True).click()    # by click
+    until(page, lambda: review.decisions.get(6) == 'relabel')
+    tile.nth(7).focus()
+    page.keyboard.press('c')                                # another class: pointed at, then taken
+    page.keyboard.press('ArrowDown'); page.keyboard.press('ArrowDown'); page.keyboard.press('ArrowDown')
+    assert len(review.decisions) == 4
+    page.keyboard.press('Enter'); until(page, lambda: chosen() == '8')
+    assert review.label[7] == 2 and page.evaluate('document.activeElement.className') == 'nl-doubt'
+    page.keyboard.press('z'); until(page, lambda: chosen() == '7')
+    assert 7 not in review.decisions and len(review.changes) == 2
+
+    page.keyboard.press('PageDown'); until(page, lambda: review.first == 40 and chosen() == '40')
+    page.get_by_role('button', name='Keep rest of page').click()
+    until(page, lambda: review.counts()['kept'] == 41)
+    page.get_by_label('given and suggested class').select_option(label='dog → open (1000)')
+    until(page, lambda: tile.first.get_attribute('aria-label').startswith('1: given dog, suggested open'))
+    page.get_by_label('which of them').select_option('relabelled')
+    until(page, lambda: tile.count() == 0)
+    page.get_by_label('given and suggested class').select_option('')
+    until(page, lambda: tile.count() == 2)
+
+    page.get_by_label('which of them').select_option('all')
+    until(page, lambda: tile.count() == 40)
+    page.locator('.nl-side .nl-plot canvas').click(position=dict(x=140, y=110))
+    until(page, lambda: chosen() != '0')
+    assert page.locator('.nl-near canvas').count() == 10 and tile.count() == 40      # only the page is there
+    assert page.locator('[data-lm-suppress-shortcuts] .nl-review').count(), "JupyterLab would take K, R, C, U, O and Z"
+    assert not page.seen['errors']
