@@ -19,7 +19,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from noisylab.data import load
-from noisylab.issues import Heard, belief, cross_predict, listen
+from noisylab.issues import Heard, belief, cross_predict, heard, listen
 from noisylab.noise import checksum, inject
 from noisylab.scores import (amount, area_under_margin, first_learned, mean_loss, mean_probability, normalized_margin,
                              self_confidence)
@@ -78,12 +78,13 @@ def trained(setting, args):
     seconds, start = {}, time.process_time()
     tr = listen(images, Spec(method='ce_augmented', n=1, m=5, ops='randaugment', epochs=args.epochs, **same),
                 work/'run', progress=False)
+    run = heard(tr, tr.tracker, images)
     seconds['run'], start = time.process_time() - start, time.process_time()
     folds = cross_predict(images, Spec(method='ce', epochs=args.epochs*2//3, **same), 3, work/'folds', progress=False)
     seconds['folds'] = time.process_time() - start
     acc = lambda h: 100*float((h.last.argmax(1) == noisy.true).mean())
-    return noisy, tr.heard, folds, dict(cpu_seconds=seconds, spec=asdict(tr.spec),
-                                        right=dict(run=acc(tr.heard), folds=acc(folds)))
+    return noisy, run, folds, dict(cpu_seconds=seconds, spec=asdict(tr.spec),
+                                        right=dict(run=acc(run), folds=acc(folds)))
 
 
 def slug(setting, args):

@@ -11,12 +11,11 @@ import html
 import io
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from .checks import write_whole
 from .scores import look_alikes
 from .suspects import Suspects
-from .trainer import write_whole
 
 # %% ../nbs/13_gallery.ipynb #7296ee26
 STYLE = """:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif }
@@ -70,8 +69,8 @@ def page(
     notes = ''.join(f'<p class="note">{_t(n)}</p>' for n in s.notes)
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
             f'content="width=device-width, initial-scale=1"><title>{_t(title)}</title><style>{STYLE}</style></head>'
-            f'<body><h1>{_t(title)}</h1><p>{len(s):,} of {len(s.images):,} labels of {_t(s.images.name)} are suspected, '
-            f'the most doubted first: <b>given</b> → <b>suggested</b>.{left}</p>{_noise(s)}{notes}'
+            f'<body><h1>{_t(title)}</h1><p>{len(s):,} of {len(s.images):,} labels of {_t(s.images.name)} are '
+            f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{left}</p>{_noise(s)}{notes}'
             f'<ul class="grid">{cards}</ul></body></html>')
 
 def write(

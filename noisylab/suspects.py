@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .checks import UserError
+from .checks import UserError, write_whole
 from .images import Images
 from .scores import Amount, amount, look_alikes, probabilities
-from .trainer import write_whole
 
 # %% ../nbs/10_suspects.ipynb #a3b4849e
 def reasons(
