@@ -1,6 +1,7 @@
 __version__ = "0.1.0"
 
-_FROM = dict(Images='data', load='data', inject='noise', Method='methods', Spec='spec', Trainer='trainer')
+_FROM = dict(Images='data', Method='methods', Spec='spec', Tracker='tracker', Trainer='trainer', cross_predict='issues',
+             find_suspects='issues', inject='noise', load='data')
 
 
 def __getattr__(name):
