@@ -82,6 +82,7 @@ def spec_of(
     if said.get('data') in (None, *NAMES): return from_dict(said), {}
     return advise(**said)
 
+# %% ../nbs/16_cli.ipynb #859969a8
 def asked(args, base: dict) -> dict:
     "The fields of `Spec` that the command line names."
     given = {k: getattr(args, k) for group in TRAIN.values() for k in group if getattr(args, k) is not None}
@@ -179,6 +180,7 @@ def predict(args) -> int:
     print(f'{len(said):,} pictures → {args.csv}' if args.csv else said)
     return 0
 
+# %% ../nbs/16_cli.ipynb #4a6516c3
 def suspects(args) -> int:
     "List the labels that look wrong, of a run or of images that a run is made for."
     from noisylab.issues import find_suspects, suspects_of

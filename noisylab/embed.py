@@ -191,7 +191,6 @@ class Mapper:
         self._thread.join(10)
         self.worker.close()
         atexit.unregister(self.close)
-
     def _run(self):
         while True:
             with self._lock:

@@ -167,7 +167,6 @@ class Files:
         return next(self.chunks(idx, len(idx)))[1]
 
     def subset(self, idx: Any) -> 'Files': return replace(self, paths=self.paths[as_index(idx, len(self)).numpy()])
-
     def to(self, device: Any) -> 'Files': return replace(self, device=device)
 
 # %% ../nbs/00_files.ipynb #6212c180

@@ -54,6 +54,7 @@ def take_over(
     if same and st['checksum'] == checksum(tr.labels.cpu().numpy()): tr.method.load_state(st['method'])
     tr.events = [{'step': tr.step, 'fork': dict(settings=settings, spec=st['spec'], events=st['events'])}]
 
+# %% ../nbs/09_fork.ipynb #c34a7005
 def forked(
     spec: Spec,             # of the run
     method: Method,         # its method

@@ -57,10 +57,8 @@ class Labelled:
 
     @property
     def shape(self) -> tuple[int, int, int]: return tuple(self.pixels.shape[1:])  # C, H, W
-
     @property
     def n_classes(self) -> int: return len(self.classes)
-
     @property
     def in_memory(self) -> bool: return isinstance(self.pixels, Tensor)
 
@@ -88,7 +86,6 @@ def _moments(levels: Tensor) -> tuple[Tensor, Tensor]:  # C×256 int64 -> C each
 @dataclass(frozen=True, eq=False)
 class Images(Labelled):
     "Images, their labels, and what is known about them."
-
     def take(self, idx: Tensor) -> Tensor:  # uint8 B×C×H×W
         "The pixels of images `idx` (positions)."
         if not self.in_memory: return self.pixels.take(idx)

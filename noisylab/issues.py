@@ -158,6 +158,7 @@ def listen(
 
 # %% ../nbs/10_issues.ipynb #f30b1a1c
 STEPS, EPOCHS = 3000, (12, 60)      # of training; at least and at most so many epochs
+
 FEW = 10    # images of a class: with fewer, little can be said of their labels
 
 def _all_of(source):
@@ -189,6 +190,7 @@ def doubted(
     "The suspects by what was heard."
     return listed(images, heard.p, belief(heard), heard.pred, share, notes)
 
+# %% ../nbs/10_issues.ipynb #24a5d17e
 def training_for(
     images: Images,
     device: str = 'auto',   # 'cpu', 'cuda', …

@@ -187,6 +187,7 @@ def device_of(
     if int(number or 0) >= have: raise UserError(f"device={name!r}; there are {have} of this kind, counted from 0")
     return name
 
+# %% ../nbs/08_spec.ipynb #3496f66b
 def resolve(
     spec: Spec,
     side: int,              # of the images, in pixels

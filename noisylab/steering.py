@@ -40,11 +40,9 @@ class Wishing(Watching):
     def start(self):
         "Train to the end, or to a pause."
         return self._want('run')
-
     def resume(self):
         "Go on after a pause."
         return self._want('run')
-
     def pause(self):
         "Hold after this step; an evaluation that takes long is given up, and done when it goes on."
         return self if self._thread is None else self._want('pause')

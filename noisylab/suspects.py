@@ -142,6 +142,7 @@ class Kept(Listed):
         why = np.array([r.get('reason') or '' for r in rows], object)
         return cls(images, np.array(index, int), np.array(new, int), np.array(score), why, scores, noise)
 
+# %% ../nbs/10_suspects.ipynb #fc38aa69
 def _rows(path):
     "Rows, all values texts, and the `Amount` of noise or None."
     try: text = path.read_text(encoding='utf-8-sig')

@@ -218,6 +218,7 @@ def read_state(folder) -> dict:
                             'writes it, train again or restore the file')
     return res
 
+# %% ../nbs/08_trainer.ipynb #0ba2e0dd
 def take_weights(
     net: torch.nn.Module,
     weights: dict,      # as from its `state_dict`
@@ -332,13 +333,11 @@ class Trainer(Stepper):
         write_whole(folder/'spec.json', self.spec.to_json())
         write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
         write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
-
     def _close(self):
         super()._close()
         done = self.epoch == self.spec.epochs
         if self.out and (done or self.epoch % self.checkpoint_every == 0): self.save()
         if self.out and done: write_whole(self.out/'result.json', json.dumps(self.result(), indent=1))
-
     def steps(self) -> Iterator[int]:
         yield from super().steps()
         if self.stopped and self.out: self.save()
