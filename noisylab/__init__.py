@@ -1,7 +1,7 @@
 __version__ = "0.1.0"
 
-_FROM = dict(Images='data', Method='methods', Spec='spec', Tracker='tracker', Trainer='trainer', cross_predict='issues',
-             find_suspects='issues', inject='noise', load='data')
+_FROM = dict(Images='data', Method='methods', Spec='spec', Tracker='tracker', Trainer='trainer', advise='advice',
+             cross_predict='issues', find_suspects='issues', inject='noise', load='data', predict='inference')
 
 
 def __getattr__(name):

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 
-import noisylab.trainer
 from noisylab.advice import advise
 from noisylab.cli import main
 from noisylab.data import Images, UserError, load
@@ -15,7 +14,7 @@ from noisylab.files import list_folder
 from noisylab.inference import predict
 from noisylab.noise import inject
 from noisylab.spec import Spec, from_dict, read_spec
-from noisylab.trainer import Trainer
+from noisylab.trainer import CONTENT, Trainer
 
 rng = np.random.RandomState(0)
 X = rng.randint(0, 256, (12, 8, 8, 3)).astype(np.uint8)
@@ -414,7 +413,7 @@ BROKEN = {
     'code in a good archive': (hidden_code, 'damaged'),
     'other content': (lambda p, place: torch.save([1], p), 'no checkpoint of noisylab'),
     'weights alone': (lambda p, place: torch.save({'a': torch.ones(2)}, p), 'no checkpoint of noisylab'),
-    **{f'no {k}': (with_(**{k: None}), k) for k in noisylab.trainer.CONTENT},
+    **{f'no {k}': (with_(**{k: None}), k) for k in CONTENT},
     'spec of no field': (with_(spec={'a': 1}), "no field 'a'"),
     'a bad field': (with_(spec=lambda s: s | {'epochs': 'x'}), "epochs='x'"),
     'another width': (with_(spec=lambda s: s | {'width': 2.}), 'another network'),
@@ -481,7 +480,7 @@ def test_a_folder_that_is_read_only(tmp_path, finished, monkeypatch):
     shutil.copytree(finished, tmp_path/'run')
     t, before = Trainer.resume(tmp_path/'run'), {p: p.read_bytes() for p in (tmp_path/'run').iterdir()}
     def refuse(a, b): raise PermissionError(errno.EROFS, 'Read-only file system', str(b))
-    monkeypatch.setattr(noisylab.trainer.os, 'replace', refuse)
+    monkeypatch.setattr(os, 'replace', refuse)
     with pytest.raises(UserError, match='Read-only file system.*unchanged'): t.save()
     assert {p: p.read_bytes() for p in (tmp_path/'run').iterdir()} == before
 
@@ -524,6 +523,8 @@ COMMANDS = {
     'predict HERE/run HERE/pets --csv HERE': 'written',
     'predict HERE/run HERE/picture.png --on-bad raise': 'not a picture',
     'predict HERE/run HERE --on-bad x': 'invalid choice',
+    'suspects': 'required', 'suspects HERE/none': 'no such file', 'suspects HERE/pets/cat': 'no class folders',
+    'suspects HERE/picture.png': 'no .csv or .npz',
     'report': 'required', 'report HERE': 'does not exist',
     'replay HERE': 'does not exist', 'replay HERE/run --out HERE/run': 'holds a run already',
     'demo --workers 0': 'whole number from 1', 'table none.toml --out HERE/r.jsonl': 'does not exist',
