@@ -166,7 +166,7 @@ def _from_json(path, text):
 
 # %% ../nbs/10_suspects.ipynb #4752fc8d
 class Suspects(Kept):
-    "Labels that look wrong; see `listed` and `find.find_suspects`."
+    "Labels that look wrong; see `listed` and `issues.find_suspects`."
     def changes(self,
         accept: Any = None,     # positions of images, or {position: class}; None: all suspects as suggested
     ) -> list[dict]:            # 'index', 'id', 'given', 'label'
