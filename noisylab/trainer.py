@@ -196,7 +196,7 @@ def state(trainer: Stepper) -> dict:
 
 # What a checkpoint must hold, each of its kind
 CONTENT = dict(spec=dict, epoch=int, step=int, in_epoch=int, n_seen=int, seconds=float, sums=dict, history=list,
-               events=list, checksum=str, method=dict, net=dict, opt=dict)
+               events=list, aim=dict, checksum=str, method=dict, net=dict, opt=dict)
 
 def read_state(folder) -> dict:
     "The checkpoint of a run folder."
