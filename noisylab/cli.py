@@ -183,9 +183,12 @@ def predict(args) -> int:
 # %% ../nbs/16_cli.ipynb #4a6516c3
 def suspects(args) -> int:
     "List the labels that look wrong, of a run or of images that a run is made for."
+    from noisylab.data import UserError
     from noisylab.issues import find_suspects, suspects_of
-    if Path(args.source, 'spec.json').exists(): found = suspects_of(args.source, args.share, args.device)
-    else: found = find_suspects(args.source, out=args.out, share=args.share)
+    if not Path(args.source, 'spec.json').exists():
+        found = find_suspects(args.source, out=args.out, share=args.share, device=args.device or 'auto')
+    elif args.out: raise UserError(f'{args.source} is a run already, nothing is trained; leave --out out')
+    else: found = suspects_of(args.source, args.share, args.device)
     print(found)
     for r in found.rows()[:10]: print(f"{r['id']}: {r['given']} → {r['suggested']}; {r['reason']}")
     if args.csv: found.to_csv(args.csv)

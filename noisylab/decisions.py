@@ -14,7 +14,7 @@ from typing import Any, Iterable
 import numpy as np
 import torch
 
-from .checks import UserError, write_whole
+from .checks import UserError, write_csv
 from .images import Images
 
 # %% ../nbs/10_decisions.ipynb #d581e158
@@ -163,14 +163,9 @@ class Decisions(Mended):
         path: str | Path,   # such as decisions.csv
     ):
         "Write all suspects and what was decided: `COLUMNS`."
-        text = io.StringIO(newline='')
-        out = csv.writer(text, lineterminator='\n')
-        out.writerow(COLUMNS)
-        name = self.classes
-        out.writerows((i, name[g], name[s], f'{v:.6g}', self.word(p), name[y] if y >= 0 else '', why) for
-                      p, (i, g, s, v, y, why) in
-                      enumerate(zip(self.ids, self.given, self.suggested, self.score, self.label, self.reason)))
-        write_whole(Path(path), text.getvalue())
+        name, all_of = self.classes, zip(self.ids, self.given, self.suggested, self.score, self.label, self.reason)
+        write_csv(path, COLUMNS, ((i, name[g], name[s], f'{v:.6g}', self.word(p), name[y] if y >= 0 else '', why)
+                                  for p, (i, g, s, v, y, why) in enumerate(all_of)))
 
     def load(self,
         path: str | Path,   # what `save` wrote

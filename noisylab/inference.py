@@ -6,8 +6,6 @@
 __all__ = ['COLUMNS', 'Classifier', 'classifier', 'Predictions', 'predict']
 
 # %% ../nbs/09_inference.ipynb #41d30cf4
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator
@@ -16,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .checks import write_whole
+from .checks import write_csv
 from .data import Files, Images, UserError
 from .files import Bad, decode, list_pictures, look
 from .models import RobustNet, make_net
@@ -80,11 +78,7 @@ class Predictions:
 
     def to_csv(self, path: str | Path):
         "Write the rows, whole or not at all."
-        text = io.StringIO(newline='')
-        writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
-        writer.writeheader()
-        writer.writerows({k: f'{v:.6f}' if isinstance(v, float) else v for k, v in r.items()} for r in self.rows())
-        write_whole(Path(path), text.getvalue())
+        write_csv(path, COLUMNS, ([f'{v:.6f}' if isinstance(v, float) else v for v in r.values()] for r in self.rows()))
 
     def __str__(self):
         wide = max((len(str(i)) for i in self.ids), default=0)

@@ -211,11 +211,12 @@ def find_suspects(
     out: str | Path | None = None,  # folder: what is done is kept there, and gone on with
     share: float | None = None,     # of the labels to list, 0..1; None: as many as seem to be wrong
     progress: bool = True,          # show bars
+    device: str = 'auto',           # of the training, where `spec` does not say
     **parts,                        # `net`, `layer`, `method`, as of `Trainer`
 ) -> Suspects:
     "Train on images and list the labels that look wrong, the most doubted first."
     if not isinstance(images, Images): images = _all_of(images)
-    have, spec = _usable(images), spec or training_for(images)
+    have, spec = _usable(images), spec or training_for(images, device)
     if folds: said = cross_predict(images, spec, folds, out, progress, **parts)
     else:     said = listen(images, spec, out, progress, **parts).tracker
     how = f'{folds} trainings, each on the other folds' if folds else 'one training on all of them'

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import UserError, write_whole
+from .checks import UserError, write_csv, write_whole
 from .images import Images
 from .scores import Amount, amount, look_alikes, probabilities
 
@@ -110,11 +110,7 @@ class Kept(Listed):
     "To files and back."
     def to_csv(self, path: str | Path):
         "A line for each suspect."
-        text = io.StringIO(newline='')
-        writer = csv.DictWriter(text, COLUMNS, lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(r | dict(score=f"{r['score']:.6g}") for r in self.rows())
-        write_whole(Path(path), text.getvalue())
+        write_csv(path, COLUMNS, ((r | dict(score=f"{r['score']:.6g}")).values() for r in self.rows()))
 
     def to_json(self, path: str | Path):
         "The same with the amount of noise."
@@ -194,9 +190,6 @@ class Suspects(Kept):
     def labels_to_csv(self, path: str | Path, accept: Any = None):
         "A label file of all images: path, label, and what was given where it was changed."
         was, name = {c['index']: c['given'] for c in self.changes(accept)}, self.classes
-        text = io.StringIO(newline='')
-        out = csv.writer(text, lineterminator='\n')
-        out.writerow(['path', 'label', 'given'])
-        for i, (k, y) in enumerate(zip(self.images.ids, self.mended(accept).labels.tolist())):
-            out.writerow([k, name[y], name[was[i]] if i in was else ''])
-        write_whole(Path(path), text.getvalue())
+        labels = self.mended(accept).labels.tolist()
+        write_csv(path, ('path', 'label', 'given'), ((k, name[y], name[was[i]] if i in was else '')
+                                                     for i, (k, y) in enumerate(zip(self.images.ids, labels))))
