@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Callable
@@ -104,6 +105,7 @@ def serve():
     if hasattr(os, 'nice'): os.nice(5)
     out = os.fdopen(os.dup(1), 'wb')
     os.dup2(2, 1)           # what anything prints must not get among the answers
+    with suppress(ImportError): import openTSNE     # noqa: F401   while nothing is asked yet
     while True:
         try: features, init, settings = pickle.load(sys.stdin.buffer)
         except (EOFError, pickle.UnpicklingError): return

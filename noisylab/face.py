@@ -19,7 +19,8 @@ from .session import Session
 import traitlets
 
 # %% ../nbs/14_face.ipynb #5744e2e5
-LINES = ('test_acc', 'memorised', 'corrected', 'other', 'right_kept', 'watch_given', 'classes_predicted', 'alpha', 'lr')
+LINES = ('test_acc', 'val_given', 'memorised', 'corrected', 'other', 'right_kept', 'watch_given',
+         'classes_predicted', 'alpha', 'lr')
 
 def _round(v): return None if v is None else float(f'{v:.4g}')
 
@@ -92,7 +93,7 @@ class Face(Live):
     fixed  = traitlets.Dict().tag(sync=True)        # controls, presets, colours
     state  = traitlets.Dict().tag(sync=True)        # runs, values of the controls, progress, status line
     curves = traitlets.List().tag(sync=True)        # of all runs
-    images = traitlets.Dict().tag(sync=True)        # of the run that is shown
+    images = traitlets.List().tag(sync=True)        # of the run that is shown, and of the one beside it if they differ
     frames = traitlets.List().tag(sync=True)        # its moment, and that of the run beside it
     at     = traitlets.Float(-1).tag(sync=True)     # epoch that is shown; -1: the newest
     seen   = traitlets.Int(0).tag(sync=True)        # number of the last moment that was drawn

@@ -71,8 +71,7 @@ def forked(
             raise UserError(f"a fork can't have another {k!r}; it can have: {', '.join(FORKED + LIVE)} and settings of "
                             "its method; for anything else start a new session")
     now = settled(spec, method, events, {k: v for k, v in settings.items() if k in LIVE})
-    was = {k: v for e in events for k, v in e.items() if k not in (*NOTES, *LIVE)}
-    kept = {} if 'method' in settings else spec.settings | was
+    kept = {} if 'method' in settings else now.settings
     own = kept | settings.get('settings', {}) | {k: v for k, v in settings.items() if k in ways}
     return replace(now, **{k: v for k, v in settings.items() if k in FORKED and k != 'settings'}, settings=own)
 

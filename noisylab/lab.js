@@ -57,6 +57,10 @@ class Restorations {
   close() { this.surface.close(); }
 }
 
+// What is measured on images that are not trained on: against true labels, or, where nobody knows them, the given ones.
+const HELD = { test_acc: 'Test accuracy', val_given: 'Held out: predicted as given' };
+const held = r => r && r.epoch.length && r.test_acc.every(v => v === null) ? 'val_given' : 'test_acc';
+
 class App {
   constructor(model, el) {
     Object.assign(this, { model, el, closers: [], at: -1, playing: null, typing: {} });
@@ -133,7 +137,7 @@ class App {
     this.picked = this.card('picked'); this.picked.hidden = true;
     this.wrongs = new Areas(R, card('third'), 'Fate of the wrong labels');
     this.rights = new Areas(R, card('third'), 'Fate of the right labels');
-    this.losses = new Histogram(R, card('third'), 'Loss of each image');
+    this.losses = new Histogram(R, card('third'), 'Loss of each image', 'height: √ of how many');
     this.injected = new Heat(R, card('matrix'), 'Noise: what was injected', 'given', 'true');
     this.believed = new Heat(R, card('matrix'), 'Noise: what the network believes', 'given', 'predicted');
     this.seen = new Heat(R, card('matrix'), 'Confusion: what it says', 'predicted', 'true');
@@ -226,7 +230,7 @@ class App {
     const events = all.flatMap(r => r.events.map(e => ({ ...e, colour: this.colour(r.id) })));
     const unknown = mine && mine.epoch.length && !mine.known ? 'True labels are not known: nobody knows which labels are wrong' : '';
     const shared = { events, at, xmax, percent: true, keyless: true };     // the runs above the curves say whose is which
-    this.accuracy.show({ ...shared, series: all.map(r => line('test_acc', r)) });
+    this.accuracy.show({ ...shared, title: HELD[held(mine)], series: all.filter(r => held(r) === held(mine)).map(r => line(held(r), r)) });
     this.memory.show({ ...shared, series: all.map(r => line('memorised', r)), note: unknown });
     this.agree.show({ ...shared, series: all.map(r => line('watch_given', r)) });
     const pal = this.look.palette;
@@ -243,22 +247,20 @@ class App {
     const r = this.run(), at = this.shownEpoch();
     let i = r ? r.epoch.length - 1 : -1;
     if (r && at !== null) { i = -1; r.epoch.forEach((e, k) => { if (e <= at) i = k; }); }
-    const v = k => r && i >= 0 ? r[k][i] : null, best = r && i >= 0 ? Math.max(...r.test_acc.slice(0, i + 1)) : null;
+    const v = k => r && i >= 0 ? r[k][i] : null, best = r && i >= 0 ? Math.max(...r[held(r)].slice(0, i + 1)) : null, clean = held(r) === 'test_acc';
     const tile = (value, name, more, colour) => h('div', { class: 'nl-tile', style: `--tile: ${colour}` }, h('b', {}, value), h('span', {}, name), more ? h('em', {}, more) : null);
     const pal = this.look.palette, C = r ? r.n_classes : null;
     this.tiles.replaceChildren(
-      tile(percent(v('test_acc')), 'test accuracy', best === null ? 'on clean labels' : `best ${best.toFixed(1)}%`, pal[0]),
+      tile(percent(v(held(r))), clean ? 'test accuracy' : 'held out: as given', best === null ? (clean ? 'on clean labels' : 'labels as they came') : `best ${best.toFixed(1)}%`, pal[0]),
       tile(percent(v('memorised')), 'of wrong labels memorised', 'lower is better', pal[2]),
       tile(percent(v('corrected')), 'of wrong labels corrected', 'predicted as true', pal[9]),
       tile(v('classes_predicted') === null ? '–' : `${v('classes_predicted')}${C ? ' of ' + C : ''}`, 'classes in use', 'few: it has collapsed', pal[3]),
       tile(v('alpha') === null ? '–' : fmt(v('alpha')), 'α: trust in given labels', v('lr') === null ? '' : `learning rate ${fmt(v('lr'))}`, pal[1]));
   }
   images() {
-    const im = this.model.get('images');
-    if (!im || !im.shape) { this.pictures = null; return; }
-    this.im = { ...im, true: bytesOf(im.true, Int16Array), shown: bytesOf(im.shown, Int32Array), index: bytesOf(im.index, Int32Array) };
-    this.pictures = new Pictures(bytesOf(im.pixels), ...im.shape);
-    this.frames(true);
+    const old = this.sets || new Map();
+    this.sets = new Map((this.model.get('images') || []).map(im => [im.key, old.get(im.key) || { ...im, true: bytesOf(im.true, Int16Array), shown: bytesOf(im.shown, Int32Array), index: bytesOf(im.index, Int32Array), pictures: new Pictures(bytesOf(im.pixels), ...im.shape) }]));
+    this.frames([...this.sets.keys()].some(k => !old.has(k)));
   }
   frames(jump) {
     const fs = this.model.get('frames') || [];
@@ -270,7 +272,7 @@ class App {
       const f = this.f[k];
       this.names[k].textContent = f ? (two ? `${f.name} · ` : '') + `epoch ${fmt(f.epoch)}` + (f.map_epoch !== null && f.map_epoch !== f.epoch ? `, map of epoch ${fmt(f.map_epoch)}` : '') : '';
       if (k && !two) continue;
-      this.maps[k].show(f && f.map, this.pictures, this.im?.classes, jump === true);
+      this.maps[k].show(f && f.map, f?.im.pictures, f?.im.classes, jump === true);
       this.restored[k].small = !!two; this.restored[k].show(f);
       this.root.dataset['frame' + k] = f ? `${f.run}:${f.epoch}:${f.map_epoch}` : '';
     }
@@ -278,17 +280,18 @@ class App {
     if (fs.length) { this.model.set('seen', fs[0]?.seq ?? 0); this.model.save_changes(); }
   }
   unpack(f) {
-    if (!f || !this.im || f.key !== this.im.key) return null;
+    const im = f && this.sets?.get(f.key);
+    if (!im) return null;
     const pred = bytesOf(f.pred, Int16Array), given = bytesOf(f.given, Int16Array), loss = bytesOf(f.loss, Float32Array), cluster = bytesOf(f.cluster, Int16Array);
-    const shown = this.im.shown, pick = (v, K) => v && K.from(shown, i => v[i]), t = this.im.true;
+    const shown = im.shown, pick = (v, K) => v && K.from(shown, i => v[i]), t = im.true;
     const map = { xy: bytesOf(f.xy, Float32Array), pred: pick(pred, Int16Array), given: pick(given, Int16Array), loss: pick(loss, Float32Array), cluster: pick(cluster, Int16Array), true: pick(t, Int16Array) };
-    return { ...f, pred, given, loss, cluster, map };
+    return { ...f, im, pred, given, loss, cluster, map };
   }
   shown() {      // everything that follows from the frame: legend, histogram, matrices, suspects, operations
     const f = this.f[0], pal = this.look.palette;
     this.legend();
     if (!f) { this.losses.show([]); this.injected.show(null); this.believed.show(null); this.seen.show(null); this.suspects.replaceChildren(); this.ops.replaceChildren(); return; }
-    const t = this.im.true, classes = this.im.classes, C = classes.length;
+    const { true: t, classes } = f.im, C = classes.length;
     const split = t ? [['right labels', pal[0], i => f.given[i] === t[i]], ['wrong labels', pal[6], i => f.given[i] !== t[i]]] : [['all labels', pal[0], () => true]];
     this.losses.show(split.map(([name, colour, keep]) => ({ name, colour, values: Array.from(f.loss).filter((_, i) => keep(i)) })).filter(s => s.values.length));
     const table = (rows, cols) => { const m = new Float32Array(C * C), n = new Float32Array(C); rows.forEach((r, i) => { m[r * C + cols[i]]++; n[r]++; }); return m.map((v, k) => n[Math.floor(k / C)] ? v / n[Math.floor(k / C)] : 0); };
@@ -310,10 +313,10 @@ class App {
       return h('span', {}, e, t);
     };
     let items = [];
-    if (f && by === 'wrong') items = this.im.true ? [item(pal[6], 'diamond', 'wrong label'), item(pal[0], 'circle', 'right label')] : [];
+    if (f && by === 'wrong') items = f.im.true ? [item(pal[6], 'diamond', 'wrong label'), item(pal[0], 'circle', 'right label')] : [];
     else if (f && by === 'loss') items = [h('span', {}, '0'), h('i', { class: 'nl-ramp', style: `background: linear-gradient(90deg, ${[0, .2, .4, .6, .8, 1].map(cividisCss).join()})` }), h('span', {}, fmt(this.maps[0].top || 1, 2))];
     else if (f) {
-      const names = by === 'cluster' ? Array.from({ length: f.cluster ? Math.max(...f.cluster) + 1 : 0 }, (_, i) => String(i)) : this.im.classes;
+      const names = by === 'cluster' ? Array.from({ length: f.cluster ? Math.max(...f.cluster) + 1 : 0 }, (_, i) => String(i)) : f.im.classes;
       items = names.slice(0, 20).map((n, i) => item(pal[i % 10], this.look.symbols[Math.floor(i / 10) % 10], n));
       if (names.length > 20) items.push(h('span', {}, `and ${names.length - 20} more, in these colours with other symbols`));
     }
@@ -323,16 +326,16 @@ class App {
 
   // ---- images in words and as tiles
   describe(k, i) {
-    const m = this.f[k].map, n = this.im.classes, line = (a, b) => h('div', {}, h('span', {}, a), b);
+    const { map: m, im } = this.f[k], n = im.classes, line = (a, b) => h('div', {}, h('span', {}, a), b);
     return [line('given ', n[m.given[i]]), line('true ', m.true ? n[m.true[i]] : 'not known'), line('predicted ', n[m.pred[i]]), line('loss ', fmt(m.loss[i])),
-      ...(m.cluster ? [line('cluster ', String(m.cluster[i]))] : []), line('image ', String(this.im.index[this.im.shown[i]]))];
+      ...(m.cluster ? [line('cluster ', String(m.cluster[i]))] : []), line('image ', String(im.index[im.shown[i]]))];
   }
   tile(k, i, size) {
-    const m = this.f[k].map, n = this.im.classes, c = h('canvas', { width: 2 * size, height: 2 * size, style: `width: ${size}px; height: ${size}px` });
-    this.pictures.draw(c.getContext('2d'), i, 0, 0, 2 * size);
+    const { map: m, im } = this.f[k], n = im.classes, c = h('canvas', { width: 2 * size, height: 2 * size, style: `width: ${size}px; height: ${size}px` });
+    im.pictures.draw(c.getContext('2d'), i, 0, 0, 2 * size);
     const wrong = m.true && m.given[i] !== m.true[i], right = m.true && m.pred[i] === m.true[i], agrees = m.pred[i] === m.given[i];
     const text = agrees ? n[m.given[i]] : `${n[m.given[i]]} → ${n[m.pred[i]]}`, truth = m.true ? `true ${n[m.true[i]]}` : 'true label not known';
-    return h('div', { class: 'nl-img', role: 'listitem', title: `image ${this.im.index[this.im.shown[i]]}: given ${n[m.given[i]]}, predicted ${n[m.pred[i]]}, ${truth}, loss ${fmt(m.loss[i])}` },
+    return h('div', { class: 'nl-img', role: 'listitem', title: `image ${im.index[im.shown[i]]}: given ${n[m.given[i]]}, predicted ${n[m.pred[i]]}, ${truth}, loss ${fmt(m.loss[i])}` },
       c, h('span', {}, text), m.true ? h('em', { class: wrong ? (right ? 'nl-ok' : 'nl-no') : '' }, (agrees ? (wrong ? '✗ ' : '✓ ') : (right ? '✓ ' : '✗ ')) + truth) : null);
   }
   grid(k, at, title) {

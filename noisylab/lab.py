@@ -17,6 +17,7 @@ from .data import Images, UserError
 from .desk import Desk, state
 from .face import Face, curves, images, moment
 from .noise import transition
+from .session import prepare
 from .spec import OWN, Spec
 from .track import suspects
 from .watching import Watching
@@ -42,17 +43,13 @@ class Looks:
         return run.at(self.face.at), run.frames.newest('xy', self.face.at)
 
     def _pictures(self, run):
-        known = self._images.setdefault(id(run.watched), None) or images(run.watched)
-        self._images = {id(run.watched): known}
-        return known
+        return self._images.get(id(run.watched)) or images(run.watched)
 
     def _moments(self, looks, now):
         self._number, self._sent = self._number + 1, now
-        key = self._images.get(id(looks[0][0].watched), {}).get('key')
-        same = lambda r: len(r.watched.index) == len(looks[0][0].watched.index) and r.spec.data == looks[0][0].spec.data
-        name = self.desk._names
-        self.face.show(frames=[dict(seq=self._number, run=self.desk.id(r), name=name[r], key=key, **moment(f, m))
-                               for r, f, m in looks if f is not None and same(r)])
+        name, key = self.desk._names, lambda r: self._images[id(r.watched)]['key']
+        self.face.show(frames=[dict(seq=self._number, run=self.desk.id(r), name=name[r], key=key(r), **moment(f, m))
+                               for r, f, m in looks if f is not None])
 
 # %% ../nbs/14_lab.ipynb #e1ac32ef
 class Pump(Looks):
@@ -89,13 +86,14 @@ class Pump(Looks):
             self._drawn = now
             face.show(curves=[dict(id=desk.id(r), **curves(r)) for r in runs])
         if shown is None or shown.watched is None:
-            if self._new('images', None): face.show(images={}, frames=[])
+            if self._new('images', None): face.show(images=[], frames=[])
             return
-        if self._new('images', id(shown.watched)):
-            face.show(images=self._pictures(shown))
+        pair = [r for r in (shown, desk.aside) if r is not None and r.watched is not None]
+        if self._new('images', [id(r.watched) for r in pair]):
+            self._images = {id(r.watched): self._pictures(r) for r in pair}
+            face.show(images=list({im['key']: im for im in self._images.values()}.values()))
         if face.seen < self._number and now - self._sent < PATIENCE and not self._asked: return
         self._asked = False
-        pair = [r for r in (shown, desk.aside) if r is not None and r.watched is not None]
         looks = [(r, *self._look(r)) for r in pair]
         mark = [(desk.id(r), f and (f.epoch, f.step, id(f.given), f.undone is None), m[0]) for r, f, m in looks]
         if self._new('frames', mark): self._moments(looks, now)
@@ -199,6 +197,8 @@ class Lab(Ears):
         self.face.on_msg(self._heard)
         self.pump = Pump(self, self.face)
         self.face.observe(lambda change: self.pump.wake(asked=True), 'at')
+        self._prepared = threading.Thread(target=prepare, args=[spec], name='noisylab prepare', daemon=True)
+        self._prepared.start()      # while its face is looked at
         _OPEN.add(self)
 
     def figure(self, name: str = 'curves', epoch: float | None = None, by: str = 'given'):
@@ -212,6 +212,7 @@ class Lab(Ears):
         super().close()
         self.said = 'info', 'This lab is closed; its runs can be read (lab.runs). Run its cell again for a new one.'
         self.pump.close()
+        self._prepared.join()
         try: self.face.show(state=state(self) | dict(can=[], live=[]))
         except Exception: pass      # the kernel may be ending
         _OPEN.discard(self)

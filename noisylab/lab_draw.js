@@ -50,6 +50,14 @@ class Surface {
   close() { this.watch.disconnect(); cancelAnimationFrame(this.due); }
 }
 
+// Where the mouse is over a view, as its `mouse`; null: elsewhere.
+function hover(view, where) {
+  const c = view.surface.canvas, at = v => { view.mouse = v; view.surface.draw(); };
+  view.mouse = null;
+  c.addEventListener('pointermove', e => at(where(e)));
+  c.addEventListener('pointerleave', () => at(null));
+}
+
 function ticks(lo, hi, n) {
   const raw = (hi - lo) / Math.max(1, n), p = 10 ** Math.floor(Math.log10(raw || 1));
   const step = [1, 2, 2.5, 5, 10].map(k => k * p).find(s => s >= raw) || p;
@@ -60,20 +68,20 @@ function ticks(lo, hi, n) {
 
 const DASHES = [[], [7, 4], [2, 3], [8, 3, 2, 3], [12, 4]];
 
-// Lines over epochs. `show({series: [{name, x, y, colour, dash}], events: [{x, text, colour}], at, xmax, percent})`.
+// Lines over epochs. `show({series: [{name, x, y, colour, dash}], events: [{x, text, colour}], at, xmax, percent, title})`.
 class Lines {
   constructor(root, box, title) {
     this.root = root; this.title = title; this.data = { series: [], events: [] };
     this.key = h('div', { class: 'nl-key' });
     this.hold = h('div', { class: 'nl-plot' });
-    box.append(h('h3', {}, title), this.hold, this.key);
+    this.head = h('h3', {}, title);
+    box.append(this.head, this.hold, this.key);
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
-    const c = this.surface.canvas;
-    c.addEventListener('pointermove', e => { this.mouse = e.offsetX; this.surface.draw(); });
-    c.addEventListener('pointerleave', () => { this.mouse = null; this.surface.draw(); });
+    hover(this, e => e.offsetX);
   }
   show(data) {
     this.data = data;
+    if (data.title && data.title !== this.title) this.head.textContent = this.title = data.title;
     const last = data.series.map(s => `${s.name}: ${s.y.length ? fmt(s.y.at(-1)) : 'nothing yet'}`);
     this.surface.canvas.setAttribute('aria-label', `${this.title}. ${last.join('; ')}` + (data.events?.length ? `. Changes: ${data.events.map(e => `${e.text} at epoch ${fmt(e.x)}`).join('; ')}` : ''));
     const names = data.series.map(s => s.name).join('|') + data.series.map(s => s.colour).join();
@@ -115,17 +123,18 @@ class Lines {
       g.beginPath(); g.arc(X(s.x.at(-1)), Y(Math.min(s.y.at(-1), hi)), 3, 0, 7); g.fill();
     }
     if (!pts.length) say(g, w, t, note || 'nothing yet', c);
-    if (this.mouse !== null && this.mouse !== undefined && pts.length) this.tell(g, w, t, X, Y, xmax, L, R, c);
+    if (this.mouse !== null && pts.length) this.tell(g, w, t, X, Y, xmax, L, R, c);
   }
   tell(g, w, t, X, Y, xmax, L, R, c) {      // the values under the mouse
     const { series, events = [], percent: pc } = this.data;
-    const x = Math.round((this.mouse - L) / (w - L - R) * xmax), lines = [`epoch ${x}`], inks = [c.ink];
+    const under = (this.mouse - L) / (w - L - R) * xmax, all = series.flatMap(s => s.x);
+    if (!all.length || under < 0 || under > xmax) return;
+    const x = all.reduce((a, b) => Math.abs(b - under) < Math.abs(a - under) ? b : a), lines = [`epoch ${fmt(x)}`], inks = [c.ink];
     for (const s of series) {
       const i = s.x.indexOf(x);
       if (i >= 0) { lines.push(`${s.name}  ${pc ? percent(s.y[i]) : fmt(s.y[i])}`); inks.push(s.colour); }
     }
     for (const e of events) if (Math.abs(X(e.x) - this.mouse) < 8) { lines.push('◆ ' + e.text); inks.push(e.colour); }
-    if (x < 0 || x > xmax) return;
     g.strokeStyle = c.soft; g.beginPath(); g.moveTo(X(x), 8); g.lineTo(X(x), t - 20); g.stroke();
     balloon(g, w, X(x), 12, lines, inks, c);
   }
@@ -188,17 +197,18 @@ class Areas extends Lines {
     }
     if (line) { g.strokeStyle = c.ground; g.lineWidth = 4.5; const go = () => { g.beginPath(); line.y.forEach((v, i) => v === null || g.lineTo(X(x[i]), Y(v))); g.stroke(); }; go(); g.strokeStyle = line.colour; g.lineWidth = 2; g.setLineDash(DASHES[1]); go(); g.setLineDash([]); }
     if (at) { g.strokeStyle = c.ink; g.lineWidth = 1; g.beginPath(); g.moveTo(X(at), T); g.lineTo(X(at), t - B); g.stroke(); }
-    if (this.mouse !== null && this.mouse !== undefined) this.tell(g, w, t, X, Y, xmax, L, R, c);
+    if (this.mouse !== null) this.tell(g, w, t, X, Y, xmax, L, R, c);
   }
 }
 
 // How many images have which loss: right labels up, wrong labels down.
 class Histogram {
-  constructor(root, box, title) {
+  constructor(root, box, title, hint) {
     this.root = root; this.hold = h('div', { class: 'nl-plot' });
     this.key = h('div', { class: 'nl-key' });
-    box.append(h('h3', {}, title), this.hold, this.key);
+    box.append(h('h3', {}, title, h('span', { class: 'nl-hint' }, hint)), this.hold, this.key);
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
+    hover(this, e => e.offsetX);
   }
   show(groups) {      // [{name, colour, values}]
     this.groups = groups;
@@ -218,6 +228,10 @@ class Histogram {
     g.fillStyle = c.soft; g.font = `11px ${c.font}`; g.textAlign = 'center'; g.textBaseline = 'top';
     for (const v of ticks(0, hi, 5)) g.fillText(fmt(v), L + (w - L - R) * v / hi, t - B + 5);
     g.strokeStyle = c.line; g.beginPath(); g.moveTo(L, mid + .5); g.lineTo(w - R, mid + .5); g.stroke();
+    const i = Math.floor((this.mouse - L) / (w - L - R) * n);
+    if (this.mouse === null || !(i >= 0 && i < n)) return;
+    const [from, to] = [i, i + 1].map(k => fmt(k * hi / n)), open = i === n - 1 ? ' and more' : ` to ${to}`;
+    balloon(g, w, L + (w - L - R) * (i + .5) / n, 8, [`loss ${from}${open}`, ...groups.map((s, k) => `${bins[k][i].toLocaleString('en-US')} ${s.name}`)], [c.ink, ...groups.map(s => s.colour)], c);
   }
   close() { this.surface.close(); }
 }
@@ -236,8 +250,7 @@ class Heat {
     this.root = root; this.across = across; this.down = down; this.hold = h('div', { class: 'nl-plot nl-square' });
     box.append(h('h3', {}, title), this.hold);
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
-    this.surface.canvas.addEventListener('pointermove', e => { this.mouse = [e.offsetX, e.offsetY]; this.surface.draw(); });
-    this.surface.canvas.addEventListener('pointerleave', () => { this.mouse = null; this.surface.draw(); });
+    hover(this, e => [e.offsetX, e.offsetY]);
   }
   show(m, classes, note) { this.m = m; this.classes = classes; this.note = note; this.surface.draw(); }
   paint(g, w, t) {

@@ -246,17 +246,18 @@ def settled(
     method: Method,
     events: list,       # changes so far
     new: dict,          # setting → value
-) -> Spec:              # with all of them; the method's own left out
+) -> Spec:              # with all of them
     "Check what shall change, before anything is touched."
     for k in new:
         if k not in LIVE + method.live:
             raise UserError(f"{k!r} can't change during this run; what can: {', '.join(LIVE + method.live)}")
     said = {k: v for e in events for k, v in e.items() if k not in NOTES} | new
-    type(method)(**(method.settings() | {k: v for k, v in said.items() if k in method.live}))
+    own = {k: v for k, v in said.items() if k in method.live}
+    type(method)(**(method.settings() | own))
     live = {k: v for k, v in said.items() if k in LIVE}
     kind = live.get('noise', spec.noise)
     if 'rate' not in new and 'rate' not in READS.get(kind, ('rate',)): live['rate'] = None
-    return replace(spec, **live, noise_settings=noise_notes(spec, kind))
+    return replace(spec, **live, settings=spec.settings | own, noise_settings=noise_notes(spec, kind))
 
 # %% ../nbs/08_loop.ipynb #7875ef24
 class Steered(Loop):

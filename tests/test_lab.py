@@ -99,9 +99,9 @@ def test_many_classes_in_colour_whose_true_labels_nobody_knows():
         run = lab.start()
         until(lambda: run.status == 'done' and run.map[1] is not None)
         until(lambda: lab.face.curves and lab.face.curves[0]['epoch'] == [1, 2, 3] and lab.face.frames)
-        assert not lab.face.curves[0]['known'] and lab.face.images['true'] is None
+        assert not lab.face.curves[0]['known'] and lab.face.images[0]['true'] is None
         assert lab.face.frames[0]['noise'] is None
-        assert len(lab.face.images['classes']) == 100 and lab.face.images['shape'][1:] == [12, 12, 3]
+        assert len(lab.face.images[0]['classes']) == 100 and lab.face.images[0]['shape'][1:] == [12, 12, 3]
         assert 'error' != lab.face.state['kind'], lab.face.state['say']
         with pytest.raises(UserError, match='not known'): lab.figure('confusion')
         for name in set(FIGURES) - {'confusion'}: lab.figure(name)
@@ -109,3 +109,19 @@ def test_many_classes_in_colour_whose_true_labels_nobody_knows():
         press(lab, 'set', key='data', value='digits')
         assert 'your own' in lab.said[1] or 'of your own' in lab.said[1]
     finally: lab.close()
+
+def test_what_a_run_does_now_stands_in_the_controls_and_each_keeps_its_own_images(lab):
+    first = lab.start()
+    until(lambda: first.history)
+    press(lab, 'set', key='w_rec', value=.5)
+    assert lab.later == [] and first.now.settings == {'w_rec': .5}
+    press(lab, 'set', key='seed', value=7)
+    other = lab.start()
+    until(lambda: other.history)
+    press(lab, 'select', run=0)
+    assert lab.values['w_rec'] == .5 and lab.values['seed'] == 1 and lab.later == []
+    press(lab, 'beside', run=1)
+    until(lambda: len(lab.face.frames) == 2)
+    sets = {im['key']: np.frombuffer(im['index'], np.int32) for im in lab.face.images}
+    for run, f in zip((first, other), lab.face.frames): assert (sets[f['key']] == run.watched.index).all()
+    assert len(sets) == 2

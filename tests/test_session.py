@@ -189,3 +189,14 @@ def test_nothing_is_left_when_python_ends(tmp_path):
         gone = lambda: not stat.exists() or stat.read_text().split(')')[1].split()[0] == 'Z'
         while not gone() and time.time() < end: time.sleep(.05)
         assert gone(), 'the worker lives on'
+
+def test_pictures_of_a_paused_run_follow_the_augmentation(session):
+    s = session(SMALL).step_epoch()
+    wait(s, 'paused')
+    before, map_at = s.latest, s.map
+    s.change(m=0)
+    end = time.time() + 20
+    while s.latest is before and time.time() < end: time.sleep(.01)
+    f = s.latest
+    assert (f.augmented != before.augmented).any() and f.step == before.step and s.status == 'paused'
+    assert s.frames[-1].augmented is before.augmented, 'the epoch looked as it looked'
