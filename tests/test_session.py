@@ -193,7 +193,7 @@ def test_nothing_is_left_when_python_ends(tmp_path):
 def test_pictures_of_a_paused_run_follow_the_augmentation(session):
     s = session(SMALL).step_epoch()
     wait(s, 'paused')
-    before, map_at = s.latest, s.map
+    before = s.latest
     s.change(m=0)
     end = time.time() + 20
     while s.latest is before and time.time() < end: time.sleep(.01)
