@@ -75,6 +75,15 @@ class App {
     this.mood = new MutationObserver(() => this.theme());
     this.mood.observe(document.body, { attributes: true, attributeFilter: ['data-jp-theme-light', 'data-jp-theme-name', 'class'] });
     this.state(); this.images(); this.curves(); this.frames(); this.theme();
+    this.kernel = model.widget_manager?.kernel?.statusChanged;     // JupyterLab's; elsewhere nobody says that it ends
+    this.ends = (_, status) => { if (['restarting', 'autorestarting', 'terminating', 'dead'].includes(status)) this.gone(); };
+    this.kernel?.connect(this.ends);
+  }
+  gone() {
+    this.root.dataset.status = 'gone'; this.status.dataset.kind = 'warning';
+    this.status.textContent = 'The kernel of this lab has ended, and its runs with it. Run the cell again for a new one.';
+    for (const e of this.root.querySelectorAll('.nl-head button, .nl-bar *, .nl-controls *, .nl-runs *, .nl-timeline *')) e.disabled = true;
+    clearInterval(this.playing);
   }
   theme() { setTimeout(() => { for (const v of this.drawn) v.surface.draw(); }, 60); }
   send(what, more = {}) { this.model.send({ do: what, ...more }); }
@@ -135,8 +144,8 @@ class App {
     this.restored = [0, 1].map(k => { const s = h('div', { class: 'nl-restbox', hidden: k > 0 }); rest.append(s); return Object.assign(new Restorations(R, s), { box: s }); });
     this.ops = h('div', { class: 'nl-ops' }); rest.append(this.ops);
     this.picked = this.card('picked'); this.picked.hidden = true;
-    this.wrongs = new Areas(R, card('third'), 'Fate of the wrong labels');
-    this.rights = new Areas(R, card('third'), 'Fate of the right labels');
+    this.wrongs = new Areas(R, card('third'), 'Wrong labels seen as');
+    this.rights = new Areas(R, card('third'), 'Right labels seen as');
     this.losses = new Histogram(R, card('third'), 'Loss of each image', 'height: √ of how many');
     this.injected = new Heat(R, card('matrix'), 'Noise: what was injected', 'given', 'true');
     this.believed = new Heat(R, card('matrix'), 'Noise: what the network believes', 'given', 'predicted');
@@ -372,7 +381,7 @@ class App {
     this.playing = setInterval(() => { if (this.at >= top()) this.animate(); else this.scrub(Math.min(top(), this.at + step()), true); }, 350);
   }
   close() {
-    clearInterval(this.playing); this.mood.disconnect();
+    clearInterval(this.playing); this.mood.disconnect(); this.kernel?.disconnect(this.ends);
     for (const v of this.drawn) v.close();
     this.model.off(null, null, this);
   }

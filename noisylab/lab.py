@@ -14,7 +14,7 @@ import weakref
 
 from . import evidence, plots
 from .data import Images, UserError
-from .desk import Desk, state
+from .desk import Desk, sentence, state
 from .face import Face, curves, images, moment
 from .noise import transition
 from .session import prepare
@@ -167,7 +167,7 @@ class Ears(Desk):
             if self.closed: raise UserError('this lab is closed; run its cell again')
             act = does[message.pop('do')]
             act(message['name']) if act == self.choose else act(**message)
-        except UserError as e: self.said = 'error', str(e)[:1].upper() + str(e)[1:]
+        except UserError as e: self.said = 'error', sentence(str(e))
         except Exception as e: self.said = 'error', f'{type(e).__name__}: {e}'
         self.pump.wake()
 

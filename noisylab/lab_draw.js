@@ -1,7 +1,11 @@
 // What is drawn: lines over epochs, areas, bars, heat maps, pictures. Numbers come in, nothing is computed twice.
 
+// Keys are its own: JupyterLab would take arrows and letters for its commands. It looks at the element with the focus only.
+const keyed = e => e.setAttribute('data-lm-suppress-shortcuts', 'true');
+
 function h(tag, props = {}, ...children) {
   const e = document.createElement(tag);
+  if (['button', 'input', 'select'].includes(tag) || 'tabindex' in props) keyed(e);
   for (const [k, v] of Object.entries(props)) {
     if (k === 'class') e.className = v;
     else if (k === 'style') e.style.cssText = v;

@@ -28,7 +28,7 @@ class MapView {
     box.append(this.hold);
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), 'map of images');
     const c = this.surface.canvas;
-    c.tabIndex = 0;
+    c.tabIndex = 0; keyed(c);
     c.setAttribute('aria-label', 'Map of images. Arrow keys go from point to point, Enter opens the images around one.');
     c.addEventListener('pointerdown', e => { this.path = [[e.offsetX, e.offsetY]]; c.setPointerCapture(e.pointerId); c.focus(); });
     c.addEventListener('pointermove', e => this.move(e));

@@ -28,7 +28,7 @@ class Reviewed {
     this.side = h('div', { class: 'nl-side' }, this.big, this.words, h('div', { class: 'nl-bar' }, ...answers, this.other), this.nearTitle, this.near, this.mapTitle, this.hold);
     const keys = h('div', { class: 'nl-keys' }, 'Keys, once an image is clicked or tabbed to: arrows move, ');
     for (const [k, t] of [['K', 'keep'], ['R', 'relabel as suggested'], ['C', 'another class'], ['U', 'unsure'], ['O', 'open again'], ['Z', 'undo'], ['Page Up', ''], ['Page Down', 'turn the page']]) keys.append(h('kbd', {}, k), ` ${t}${t && t !== 'turn the page' ? ', ' : ' '}`);
-    this.root = h('div', { class: 'noisylab', 'data-lm-suppress-shortcuts': 'true' }, h('div', { class: 'nl-review' }, bar, this.said, this.grid, this.side, keys));
+    this.root = h('div', { class: 'noisylab' }, h('div', { class: 'nl-review' }, bar, this.said, this.grid, this.side, keys));
     el.append(this.root);
     this.root.addEventListener('keydown', e => this.key(e));
     this.points = this.look.xy ? new Float32Array(bytesOf(this.look.xy).buffer) : null;
