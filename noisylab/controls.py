@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'CONTROLS', 'KEYS', 'SPEC_KEYS', 'METHOD_KEYS', 'SIDES', 'PRESETS', 'own', 'values', 'spec_of', 'unused',
-           'changed', 'presets']
+           'width_for', 'changed', 'presets']
 
 # %% ../nbs/14_controls.ipynb #0e409b9e
 from dataclasses import MISSING, fields, replace
@@ -13,7 +13,7 @@ from pathlib import Path
 from .data import UserError
 from .methods import METHODS, find, make
 from .noise import READS
-from .spec import Spec, resolve
+from .spec import Spec, device_of, resolve
 
 # %% ../nbs/14_controls.ipynb #b7b1b66a
 def _control(key, label, group, kind, hint='', live=False, lo=0, hi=1, step=.01, log=False, unit='', options=()):
@@ -54,6 +54,8 @@ CONTROLS = (
     _control('epochs', 'epochs', 'training', 'whole', lo=1, hi=1000, step=1),
     _control('batch', 'batch', 'training', 'whole', 'Images a step', lo=2, hi=4096, step=1),
     _control('model', 'network', 'training', 'choice', options=('small', 'resnet18')),
+    _control('width', 'channels', 'training', 'slider', 'Share of the channels of the network; a quarter is 1/16 of '
+             'the work', lo=.125, step=.125, unit='%'),
     _control('seed', 'seed', 'training', 'whole', 'Of the noise, the weights, the order and the augmentation', lo=0,
              hi=2**31-1, step=1),
     _control('data', 'data', 'data', 'choice', 'digits come with the package; the others are downloaded where there is '
@@ -116,6 +118,10 @@ def unused(
     return off + ([k for k in ('lam', 'clusters') if k not in off and not shown['w_cluster']])
 
 # %% ../nbs/14_controls.ipynb #1f510ea0
+def width_for(data: str, device: str = 'auto') -> float:
+    "All channels of a network where there is the time for them: on a GPU, or on small images."
+    return .25 if SIDES.get(data, 0) > 16 and device_of(device) == 'cpu' else 1.
+
 def changed(
     shown: dict,            # from `values`
     key: str,
@@ -127,8 +133,9 @@ def changed(
     new = shown | {key: value}
     if key == 'method': new |= {k: None for k in METHOD_KEYS} | own(value)
     if key == 'data':
-        full = values(replace(base, data=value, epochs=None, batch=None, n=None, m=None, model='auto'))
-        new |= {k: full[k] for k in ('epochs', 'batch', 'n', 'm', 'model')}
+        free = dict(epochs=None, batch=None, n=None, m=None, model='auto', width=width_for(value, base.device))
+        full = values(replace(base, data=value, **free))
+        new |= {k: full[k] for k in free}
     if key == 'noise': new['rate'] = (shown['rate'] or .4) if 'rate' in READS[value] else None
     spec_of(new, base)
     return new
@@ -151,6 +158,7 @@ PRESETS = (
 
 def presets(
     root: str = 'data',     # where images lie
+    device: str = 'auto',
 ) -> list[dict]:            # name, title, line, hint, spec (fields that differ from `Spec()`)
     "What the lab offers to begin with."
     file = next((p for p in (Path(root)/'CIFAR-10_human.pt', Path(root)/'cifar10n'/'CIFAR-10_human.pt',
@@ -158,5 +166,5 @@ def presets(
     human = dict(name='human', title='Human labels', line='CIFAR-10N: what people got wrong',
                  hint='40% wrong labels as people gave them, not drawn at random; 5,000 images',
                  spec=dict(data='cifar10', noise='human:worse', rate=None, noise_settings=dict(file=str(file)),
-                           train_size=5000, epochs=30, root=root))
+                           train_size=5000, epochs=30, root=root, width=width_for('cifar10', device)))
     return [*PRESETS, human] if file else list(PRESETS)

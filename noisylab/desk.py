@@ -85,7 +85,7 @@ class Runs(Said):
         self.runs, self._ids, self._names, self._count, self._homes = [], {}, {}, 0, {}
         self.shown, self.aside, self.preset, self.said = None, None, None, None
         self.values = controls.values(spec, None if train is None else train.shape[1])
-        self.presets = controls.presets(spec.root) if train is None else []
+        self.presets = controls.presets(spec.root, spec.device) if train is None else []
 
     def id(self, session) -> int: return self._ids.get(session, -1)
     def name(self, session) -> str: return self._names.get(session, 'closed')

@@ -186,7 +186,7 @@ class Areas extends Lines {
     for (const v of ticks(0, xmax, Math.min(6, w / 55)).filter(v => v % 1 === 0)) g.fillText(v, X(v), t - B + 5);
     g.textAlign = 'right'; g.textBaseline = 'middle';
     for (const v of [0, 50, 100]) g.fillText(v + '%', L - 5, Y(v));
-    if (note || !x.length) { say(g, w, t, note || 'nothing yet', c); return; }
+    if (note || x.length < 2) { say(g, w, t, note || (x.length ? 'begins with the second epoch' : 'nothing yet'), c); return; }
     let below = x.map(() => 0);
     for (const p of parts) {
       const top = below.map((b, i) => b + (p.y[i] || 0));

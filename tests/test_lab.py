@@ -60,8 +60,8 @@ def test_a_crash_in_training_is_told_and_the_lab_goes_on(lab):
 
 def test_what_a_person_could_do_wrong_is_a_sentence(lab):
     for wrong in (dict(do='pause'), dict(do='fork'), dict(do='save', folder='/tmp/x'),
-                  dict(do='set', key='lr', value=-1), dict(do='load', folder=' '), dict(do='set', key='data', value='/nowhere'),
-                  dict(do='load', folder='/nowhere')):
+                  dict(do='set', key='lr', value=-1), dict(do='set', key='data', value='/nowhere'),
+                  dict(do='load', folder=' '), dict(do='load', folder='/nowhere')):
         lab._heard(lab.face, wrong, [])
         if lab.said: assert lab.said[0] == 'error' and len(lab.said[1]) > 20, wrong
     press(lab, 'start')         # with data that are not there

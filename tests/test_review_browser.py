@@ -101,5 +101,6 @@ def test_the_review_by_click_and_by_key(review, page):
     page.locator('.nl-side .nl-plot canvas').click(position=dict(x=140, y=110))
     until(page, lambda: chosen() != '0')
     assert page.locator('.nl-near canvas').count() == 10 and tile.count() == 40      # only the page is there
-    assert page.locator('[data-lm-suppress-shortcuts] .nl-review').count(), "JupyterLab would take K, R, C, U, O and Z"
+    mine = page.locator('.nl-doubt[data-lm-suppress-shortcuts]')
+    assert mine.count() == 40, 'JupyterLab would take K, R, C, U, O and Z'
     assert not page.seen['errors']
