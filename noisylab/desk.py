@@ -55,7 +55,7 @@ def name_of(spec: Spec) -> str:
 MOST = 6            # runs open at once
 MEMORY = 128*2**20  # bytes that the moments of a run may take
 TELL = 20.          # seconds that an answer to a button stands in the status line
-REST = 1.5          # seconds of rest of the worker that makes maps, for each of work: training needs the cores
+REST = 2.5          # seconds of rest of the worker that makes maps, for each of work: training needs the cores
 
 class Said:
     "What is said to whoever pressed a button."

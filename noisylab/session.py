@@ -102,7 +102,7 @@ class Looking(Keeping):
     def _undo(self):
         "See how well each operation is undone, if it is time."
         start = time.perf_counter()
-        if start - self._undone_at < 30*self._undone_cost: return
+        if start - self._undone_at < 100*self._undone_cost: return
         with self._givable('look'): self._put(self.trainer.step, undone=undone(self.trainer))
         self._undone_at = time.perf_counter()
         self._undone_cost = self._undone_at - start
