@@ -311,8 +311,8 @@ class App {
     this.suspects.replaceChildren(...doubt.map(i => this.tile(0, i, 44)));
     if (!doubt.length) this.suspects.append(h('span', { class: 'nl-hint' }, 'the network agrees with every label shown'));
     const ops = Object.entries(f.undone || {}), top = Math.max(1e-9, ...ops.map(([, v]) => v[0]));
-    this.ops.replaceChildren(...ops.length ? [h('div', { class: 'nl-opshead' }, 'error of each operation, before and after restoration'), ...ops.map(([op, [before, after]]) =>
-      h('div', { class: 'nl-op', title: `${op}: mean squared error ${before.toExponential(1)} before, ${after.toExponential(1)} after restoration` }, h('span', {}, op), h('i', {}, h('b', { class: 'nl-before', style: `width: ${100 * Math.sqrt(before / top)}%` }), h('b', { class: 'nl-after', style: `width: ${100 * Math.min(1, Math.sqrt(after / top))}%` }))))] : []);
+    this.ops.replaceChildren(...ops.length ? [h('div', { class: 'nl-opshead' }, 'root mean squared error of each operation, before and after restoration'), ...ops.map(([op, [before, after]]) =>
+      h('div', { class: 'nl-op', title: `${op}: ${fmt(Math.sqrt(before))} before, ${fmt(Math.sqrt(after))} after restoration (pixels 0 to 1)` }, h('span', {}, op), h('i', {}, h('b', { class: 'nl-before', style: `width: ${100 * Math.sqrt(before / top)}%` }), h('b', { class: 'nl-after', style: `width: ${100 * Math.min(1, Math.sqrt(after / top))}%` }))))] : []);
     if (this.chosen) this.grid(this.chosen.k, this.chosen.at, this.chosen.title);
   }
   legend() {

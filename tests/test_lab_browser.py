@@ -130,7 +130,7 @@ def test_the_lab_in_a_browser(lab, page):
     changes(page, '.nl-curve', '.nl-map', '.nl-restored', '.nl-third', '.nl-matrix:has(h3:text("Confusion"))')
     assert page.locator('.nl-suspects .nl-img').count() > 5
 
-    page.locator('[data-key=rate] input').focus()       # a slider acts, by key too, leaves an event, and the values say so
+    page.locator('[data-key=rate] input').focus()       # a slider acts, by key too, leaves an event
     page.keyboard.press('ArrowLeft')
     page.locator('.nl-curve canvas[aria-label*="rate = 0.79"]').first.wait_for(timeout=10_000)
     assert told(page, 3, "'rate': 0.79") < 5, 'a cell must answer while the network trains'
