@@ -130,11 +130,12 @@ class Settings(Runs):
 
     def choose(self, name: str):
         "Take the settings of a preset, for the next start."
-        spec = next((p['spec'] for p in self.presets if p['name'] == name), None)
+        p = next((p for p in self.presets if p['name'] == name), None)
         known = ', '.join(p['name'] for p in self.presets)
-        if spec is None: raise UserError(f'there is no preset {name!r}; there are: {known}')
-        self.base = Spec(**dict(root=self.base.root, device=self.base.device) | spec)
+        if p is None: raise UserError(f'there is no preset {name!r}; there are: {known}')
+        self.base = Spec(**dict(root=self.base.root, device=self.base.device) | p['spec'])
         self.values, self.preset = controls.values(self.base), name
+        self.said = 'info', f"{p['title']}. {p['hint']}. Press Start."
 
     @property
     def live(self) -> list[str]:

@@ -58,7 +58,7 @@ class Restorations {
 }
 
 // What is measured on images that are not trained on: against true labels, or, where nobody knows them, the given ones.
-const HELD = { test_acc: 'Test accuracy', val_given: 'Held out: predicted as given' };
+const HELD = { test_acc: 'Test accuracy', val_given: 'Held out: as given' };
 const held = r => r && r.epoch.length && r.test_acc.every(v => v === null) ? 'val_given' : 'test_acc';
 
 class App {
