@@ -92,7 +92,7 @@ def confident_joint(
     return counts*(n/np.maximum(counts.sum(1), 1))[:, None]/len(p)
 
 # %% ../nbs/10_scores.ipynb #15f4395b
-SUREST = .05, 200   # share of the images, and at least so many
+SUREST = .05, 50    # share of the images, and at least so many
 
 def surest(
     p: np.ndarray,      # N×C
