@@ -115,6 +115,9 @@ class Amount:
     joint: np.ndarray       # C×C, see `confident_joint`
     surest: float           # share of wrong labels among the surest images, see `surest`
 
+    @property
+    def least(self) -> float: return min(self.rate, self.surest)     # the lower of the two
+
     def __str__(self):
         return (f'{self.rate:.1%} ± {self.rate_sd:.1%} of the labels look wrong, and {self.surest:.1%} of those '
                 'of which the network is surest')
