@@ -300,7 +300,7 @@ def fit(
             if tr.in_epoch or not tr.latest: continue
             bar.set_postfix_str(str(tr.latest).split(': ', 1)[1])
             for w in tr.latest.warnings:
-                if w not in said: said.add(w); bar.write(f'epoch {tr.epoch}: {w}')
+                if progress and w not in said: said.add(w); bar.write(f'epoch {tr.epoch}: {w}')
     return result(tr) if tr.history else {}
 
 # %% ../nbs/08_trainer.ipynb #e6141240
