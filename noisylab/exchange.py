@@ -13,7 +13,7 @@ import numpy as np
 from .checks import UserError
 from .images import Images
 from .scores import amount, probabilities
-from .suspects import Suspects, reasons
+from .suspects import LIKELY, Suspects, reasons
 
 # %% ../nbs/10_exchange.ipynb #83c9385b
 def _cleanlab(name):
@@ -75,4 +75,6 @@ def from_cleanlab(
     others = np.where(np.eye(p.shape[1], dtype=bool)[given], -1, p).argmax(1)
     best = np.where(p.argmax(1) == given, others, p.argmax(1))[index]
     why = np.array(reasons(index, p, given, best, images.classes), object)
-    return Suspects(images, index, best, score[index], why, score, amount(p, given), ('found by cleanlab',))
+    noise = amount(p, given)
+    sure = (np.arange(len(index)) < round(noise.least*len(given))) & (p[index, best] > LIKELY)
+    return Suspects(images, index, best, score[index], why, score, sure, noise, ('found by cleanlab',))

@@ -6,6 +6,7 @@
 __all__ = ['nearest', 'as_unit', 'on_map', 'thumbnails', 'Sheet', 'Paged', 'Pictured', 'Shown', 'Review']
 
 # %% ../nbs/14_review.ipynb #07a32f52
+from importlib.util import find_spec
 from threading import RLock
 from typing import Any
 
@@ -59,6 +60,11 @@ def on_map(
     res = np.full((len(x), 2), np.nan, np.float32)
     res[at] = tsne(x[at])
     return res
+
+def _map_of(features, index):
+    "The map that is shown where none was handed over."
+    if features is None or len(np.asarray(features)) < 10 or not find_spec('openTSNE'): return None
+    return on_map(features, index)
 
 # %% ../nbs/14_review.ipynb #3e9fcabb
 def thumbnails(
@@ -222,12 +228,14 @@ class Review(Shown):
     "Doubted labels to look through: `Review(suspects)` in a cell; `.decisions`, `.changes`, `.labels` at any time."
     def __init__(self,
         suspects: Any,                  # with `images`, `index`, `suggested`, `score`, `reason`
-        features: Any = None,           # N×d numbers of all images: neighbours are shown
-        xy: Any = None,                 # N×2, their places on a map, see `on_map`; NaN: not on it
+        features: Any = None,           # N×d numbers of all images, for neighbours; None: those of `suspects`, if any
+        xy: Any = None,                 # N×2, their places on a map, NaN: not on it; None: `on_map` of the features
         per_page: int = 40,             # images
         side: int = 64,                 # pixels of a picture in the grid
     ):
         super().__init__(suspects, per_page)
+        if features is None: features = getattr(suspects, 'features', None)
+        if xy is None: xy = _map_of(features, self.index)
         self._one, self._hears = RLock(), False
         self.sheet = Sheet(fixed=self._set_up(features, xy, side), **self._now())
         self.sheet.on_msg(self._heard)

@@ -92,7 +92,7 @@ def confident_joint(
     return counts*(n/np.maximum(counts.sum(1), 1))[:, None]/len(p)
 
 # %% ../nbs/10_scores.ipynb #15f4395b
-SUREST = .05, 200   # share of the images, and at least so many
+SUREST = .05, 50    # share of the images, and at least so many
 
 def surest(
     p: np.ndarray,      # N×C
@@ -114,6 +114,9 @@ class Amount:
     matrix_sd: np.ndarray   # C×C
     joint: np.ndarray       # C×C, see `confident_joint`
     surest: float           # share of wrong labels among the surest images, see `surest`
+
+    @property
+    def least(self) -> float: return min(self.rate, self.surest)     # the lower of the two
 
     def __str__(self):
         return (f'{self.rate:.1%} ± {self.rate_sd:.1%} of the labels look wrong, and {self.surest:.1%} of those '

@@ -233,6 +233,14 @@ def take_weights(
     if bad: raise UserError(f'the weights in the checkpoint are infinite or no numbers ({bad[0]} first); train again '
                             'or restore the file')
 
+def _in_range(tr, st):
+    "Raise unless the counters can be those of this run."
+    most, of_one, in_epoch = tr.spec.epochs, tr.steps_per_epoch, st['in_epoch']
+    fits = 0 <= st['epoch'] <= most and 0 <= in_epoch <= of_one and st['step'] == st['epoch']*of_one + in_epoch
+    if not fits or st['n_seen'] < 0: raise UserError(
+        f"the checkpoint stands at epoch {st['epoch']}, step {st['step']} ({in_epoch} of the epoch, "
+        f"{st['n_seen']} images); {most} epochs of {of_one} steps were expected, train again or restore the file")
+
 def load_state(trainer: Stepper, st: dict):
     "Put a trainer into the state that `state` gave."
     tr = trainer
@@ -241,6 +249,7 @@ def load_state(trainer: Stepper, st: dict):
     if now != st['checksum']:
         raise UserError(f"the labels' checksum is {now}, the checkpoint's {st['checksum']}: "
                         "the data or its order has changed; restore the data")
+    _in_range(tr, st)
     take_weights(tr.net, st['net'])
     try: tr.opt.load_state_dict(st['opt']); tr.method.load_state(st['method'])
     except (RuntimeError, ValueError, KeyError, TypeError) as e:
@@ -291,7 +300,7 @@ def fit(
             if tr.in_epoch or not tr.latest: continue
             bar.set_postfix_str(str(tr.latest).split(': ', 1)[1])
             for w in tr.latest.warnings:
-                if w not in said: said.add(w); bar.write(f'epoch {tr.epoch}: {w}')
+                if progress and w not in said: said.add(w); bar.write(f'epoch {tr.epoch}: {w}')
     return result(tr) if tr.history else {}
 
 # %% ../nbs/08_trainer.ipynb #e6141240
