@@ -78,8 +78,9 @@ def advice_for_suspects(
     own |= dict(epochs=(epochs, f'{why}; few, so that wrong labels are not learned by heart'),
                 lr=(.02, 'a short training stays calm with it'),
                 schedule=('cosine', 'the rate ends low however short the training is'))
-    gentle = 'strongly changed images take longer to learn than this training lasts'
-    return own if side <= TINY else own | dict(ops=('randaugment', gentle), n=(1, gentle), m=(5, gentle))
+    gentle = dict(ops=('randaugment', 'without Cutout; strongly changed images take longer to learn than this training'),
+                  n=(1, 'one operation an image, for the same reason'), m=(5, 'a small change, for the same reason'))
+    return own if side <= TINY else own | gentle
 
 # %% ../nbs/08_advice.ipynb #49886435
 CHOSEN = ('noise', 'size', 'width', 'method', 'batch', 'epochs')

@@ -219,9 +219,9 @@ def training_for(
     del own['size']     # they are there already
     return Spec(device=device, **{k: v for k, (v, _) in own.items()}), {k: why for k, (_, why) in own.items()}
 
-def _told(spec, why, progress):
+def _told(spec, why, side, progress):
     "What was chosen, a line each; also shown at once if there is progress to show."
-    lines = [f'{k} = {getattr(spec, k)}: {reason}' for k, reason in why.items()]
+    lines = [f'{k} = {side if k == "size" else getattr(spec, k)}: {reason}' for k, reason in why.items()]
     if progress: print(*lines, sep='\n', file=sys.stderr)
     return lines
 
@@ -242,7 +242,7 @@ def find_suspects(
         images, why = _all_of(images, size), dict(size=reason) if reason else {}
     have, features = _usable(images), None
     if spec is None: spec, more = training_for(images, device); why |= more
-    lines = _told(replace(spec, size=images.shape[1]), why, progress)
+    lines = _told(spec, why, images.shape[1], progress)
     if folds: said = cross_predict(images, spec, folds, out, progress, **parts)
     else:
         tr = listen(images, spec, out, progress, **parts)

@@ -4,11 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from noisylab.advice import advice
 from noisylab.checks import UserError
 from noisylab.data import load
-from noisylab.issues import HeldOut, cross_predict, find_suspects, listen
+from noisylab.issues import HeldOut, cross_predict, find_suspects, listen, training_for
 from noisylab.noise import inject
 from noisylab.spec import Spec
+from noisylab.suspects import listed
 from noisylab.trainer import Trainer
 
 SPEC = Spec(noise='none', method='ce', model='small', epochs=4, batch=32, lr=.05, schedule='cosine', device='cpu')
@@ -88,3 +90,56 @@ def test_cleanlab_there_and_back(images):
     at = np.flatnonzero(images.labels.numpy() != 3)     # a class without a label: its number stays its number
     some = label_issues(images.subset(at), p[at])
     assert len(some) and set(some.given) <= set(range(10)) - {3}
+
+
+def test_what_is_chosen_is_said_and_can_be_given(images, tmp_path, capsys):
+    from PIL import Image
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        (tmp_path/'pets'/'ab'[i % 2]).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (80, 80, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path/'pets'/'ab'[i % 2]/f'{i}.png')
+    spec = replace(SPEC, method='ce_augmented', epochs=1, size=16)
+    found = find_suspects(tmp_path/'pets', spec, progress=False)
+    assert found.images.shape == (3, 16, 16) and len(found.images) == 40 and len(found.notes) == 1
+    assert capsys.readouterr().err == ''
+    chosen, why = training_for(images, 'cpu')
+    shared = advice(len(images), 8, 'cpu')
+    assert all(getattr(chosen, k) == shared[k][0] for k in ('noise', 'width', 'method', 'batch'))
+    assert set(why) == {'noise', 'width', 'method', 'batch', 'epochs', 'lr', 'schedule'}
+    found = find_suspects(images, progress=True, device='cpu')
+    told = [n for n in found.notes if n.startswith('epochs = 20: ')]
+    assert told and told[0] in capsys.readouterr().err and len(found.features) == len(images)
+
+
+def test_large_pictures_are_read_smaller(tmp_path, monkeypatch):
+    from PIL import Image
+    for i in range(8):
+        (tmp_path/'ab'[i % 2]).mkdir(exist_ok=True)
+        Image.new('RGB', (90, 90), (i*30, 0, 0)).save(tmp_path/'ab'[i % 2]/f'{i}.png')
+    one = lambda images, *args, **kw: listen(images, replace(SPEC, epochs=1, batch=4), progress=False)
+    monkeypatch.setattr('noisylab.issues.listen', one)
+    found = find_suspects(tmp_path, progress=False, device='cpu')
+    assert found.images.shape == (3, 64, 64) and any(n.startswith('size = 64: 90 pixels wide') for n in found.notes)
+
+
+def test_features_in_bounded_memory(images, monkeypatch):
+    short = replace(SPEC, epochs=1)
+    found = find_suspects(images, short, progress=False)
+    assert found.features.dtype == np.float16 and np.isfinite(found.features).all()
+    assert find_suspects(images, short, 2, progress=False).features is None     # of several networks: not comparable
+    monkeypatch.setattr('noisylab.issues.ROOM', found.features.nbytes - 1)
+    assert find_suspects(images, short, progress=False).features is None
+
+
+def test_only_what_is_sure_is_mended_unasked(images):
+    n, C = len(images), 10
+    given, other = images.labels.numpy(), (images.labels.numpy() + 1) % 10
+    says = lambda top: (1 - top)/(C - 1)*(1 - np.eye(C)[other]) + top*np.eye(C)[other]    # of all: another class
+    for top, sure in ((.4, False), (.9, True)):
+        found = listed(images, says(top), np.arange(n)/n)
+        assert len(found) == n and found.sure.all() == sure and found.sure.any() == sure
+        assert len(found.changes()) == sure*n and len(found.changes(found.index)) == n
+    half = np.where(np.arange(n)[:, None] % 2, says(.9), .9*np.eye(C)[given] + .1/C)
+    found = listed(images, half, np.arange(n)/n, share=.1)
+    assert len(found) == round(.1*n) and (found.mended().labels.numpy() != given).sum() == found.sure.sum()
