@@ -78,7 +78,7 @@ def advice_for_suspects(
     own |= dict(epochs=(epochs, f'{why}; few, so that wrong labels are not learned by heart'),
                 lr=(.02, 'a short training stays calm with it'),
                 schedule=('cosine', 'the rate ends low however short the training is'))
-    gentle = dict(ops=('randaugment', 'without Cutout; strongly changed images take longer to learn than this training'),
+    gentle = dict(ops=('randaugment', 'no Cutout: strongly changed images take longer to learn than this lasts'),
                   n=(1, 'one operation an image, for the same reason'), m=(5, 'a small change, for the same reason'))
     return own if side <= TINY else own | gentle
 
