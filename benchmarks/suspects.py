@@ -105,7 +105,7 @@ def row(setting, args):
                 find_label_issues=dict(found=int(found.sum()), precision=float(hit.mean()),
                                        recall=float(hit.sum()/wrong.sum())),
                 estimated={k: amount_of(h, noisy.given) for k, h in dict(run=run.p, folds=folds.last).items()}, **facts,
-                checksum=checksum(noisy.given), device=hardware(args.device), commit=commit(),
+                checksum=checksum(noisy.given), device=hardware(args.device), commit=args.commit,
                 versions=versions() | dict(cleanlab=version('cleanlab')))
 
 
@@ -138,6 +138,7 @@ def main():
     p.add_argument('--device', default='cpu')
     args = p.parse_args()
     torch.set_num_threads(args.threads)
+    args.commit = commit()      # before the first row makes the tree another one
     rows = [json.loads(l) for l in args.out.read_text('utf-8').splitlines()] if args.out.exists() else []
     same = lambda r, s: all(r[k] == v for k, v in dict(setting=s, images=args.images, seed=args.seed).items()) and \
         r['epochs']['run'] == args.epochs
