@@ -136,7 +136,7 @@ class Reviewed {
         return h('div', { role: 'listitem', title: `${id}: ${names[label]}` }, v, h('span', { class: label === t.suggested ? 'nl-same' : '' }, names[label]));
       }));
       const same = n.items.filter(([, y]) => y === t.suggested).length, mine = n.items.filter(([, y]) => y === t.given).length;
-      this.nearTitle.textContent = `Of the ${n.items.length} nearest: ${same} × “${names[t.suggested]}”, ${mine} × “${names[t.given]}”`;
+      this.nearTitle.textContent = `Nearest ${n.items.length}: ${same} × ${names[t.suggested]}, ${mine} × ${names[t.given]}`;
     }
     this.surface?.draw();
     this.root.dataset.chosen = c.place;
