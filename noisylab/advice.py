@@ -40,7 +40,7 @@ TINY = 16           # pixels: up to this side the small network trains, see `spe
 
 def _epochs(n, batch, steps, bounds):
     "So many epochs, and why."
-    of_one = -(-n//batch)
+    of_one = max(1, -(-n//batch))
     epochs = int(np.clip(round(steps/of_one/10)*10, *bounds))
     return epochs, f'{epochs*of_one:,} steps in all, {steps:,} or {bounds[0]} to {bounds[1]} epochs are the aim'
 

@@ -41,7 +41,8 @@ def story(
     of = f'{n:,} images' + (f', {100*wrong:.0f}% of their labels wrong' if tr.noise else '')
     if s.status == 'running': return 'info', f'Training on {of}. Move a slider with a green dot and watch what happens.'
     acc = ''
-    if h and tr.tested: acc = f", test accuracy {h[-1]['test_acc']:.1f}%, best {max(r['test_acc'] for r in h):.1f}%"
+    known = [r['test_acc'] for r in h if r['test_acc'] is not None]
+    if known: acc = f', test accuracy {known[-1]:.1f}%, best {max(known):.1f}%'
     said = dict(paused='Holding', done='Done', stopped='Stopped')[s.status]
     todo = dict(paused='Resume, step, fork, or change something.', done='Fork it to try other settings.',
                 stopped='Fork it to go on from here.')[s.status]

@@ -105,7 +105,7 @@ def serve():
     if hasattr(os, 'nice'): os.nice(5)
     out = os.fdopen(os.dup(1), 'wb')
     os.dup2(2, 1)           # what anything prints must not get among the answers
-    with suppress(ImportError): import openTSNE     # noqa: F401   while nothing is asked yet
+    with suppress(Exception): import openTSNE       # noqa: F401   now, not when asked; what fails is said then
     while True:
         try: features, init, settings = pickle.load(sys.stdin.buffer)
         except (EOFError, pickle.UnpicklingError): return

@@ -64,9 +64,10 @@ def images(
     "The images that are shown, their true labels and names."
     w = watched
     x = np.ascontiguousarray(w.pictures(w.shown, most))
-    key = f'{len(w.index)}-{crc32(x.tobytes())}-{crc32(w.index.tobytes())}'
+    true = None if w.true is None else w.true.astype(np.int16).tobytes()
+    key = f"{len(w.index)}-{crc32(x.tobytes())}-{crc32(w.index.tobytes())}-{true and crc32(true)}"
     return dict(key=key, shape=list(x.shape), pixels=x.tobytes(), classes=[str(c) for c in w.classes],
-                true=None if w.true is None else w.true.astype(np.int16).tobytes(),
+                true=true,
                 shown=w.shown.astype(np.int32).tobytes(), index=np.asarray(w.index).astype(np.int32).tobytes())
 
 # %% ../nbs/14_face.ipynb #4db12688

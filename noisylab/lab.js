@@ -256,11 +256,11 @@ class App {
     const r = this.run(), at = this.shownEpoch();
     let i = r ? r.epoch.length - 1 : -1;
     if (r && at !== null) { i = -1; r.epoch.forEach((e, k) => { if (e <= at) i = k; }); }
-    const v = k => r && i >= 0 ? r[k][i] : null, best = r && i >= 0 ? Math.max(...r[held(r)].slice(0, i + 1)) : null, clean = held(r) === 'test_acc';
+    const v = k => r && i >= 0 ? r[k][i] : null, best = r && i >= 0 ? Math.max(...r[held(r)].slice(0, i + 1).filter(v => v !== null)) : null, clean = held(r) === 'test_acc';
     const tile = (value, name, more, colour) => h('div', { class: 'nl-tile', style: `--tile: ${colour}` }, h('b', {}, value), h('span', {}, name), more ? h('em', {}, more) : null);
     const pal = this.look.palette, C = r ? r.n_classes : null;
     this.tiles.replaceChildren(
-      tile(percent(v(held(r))), clean ? 'test accuracy' : 'held out: as given', best === null ? (clean ? 'on clean labels' : 'labels as they came') : `best ${best.toFixed(1)}%`, pal[0]),
+      tile(percent(v(held(r))), clean ? 'test accuracy' : 'held out: as given', best === null ? (clean ? 'on clean labels' : 'labels as they came') : Number.isFinite(best) ? `best ${best.toFixed(1)}%` : '', pal[0]),
       tile(percent(v('memorised')), 'of wrong labels memorised', 'lower is better', pal[2]),
       tile(percent(v('corrected')), 'of wrong labels corrected', 'predicted as true', pal[9]),
       tile(v('classes_predicted') === null ? '–' : `${v('classes_predicted')}${C ? ' of ' + C : ''}`, 'classes in use', 'few: it has collapsed', pal[3]),
@@ -286,7 +286,7 @@ class App {
       this.root.dataset['frame' + k] = f ? `${f.run}:${f.epoch}:${f.map_epoch}` : '';
     }
     this.shown();
-    if (fs.length) { this.model.set('seen', fs[0]?.seq ?? 0); this.model.save_changes(); }
+    if (fs.length) { this.model.set('seen', fs.find(f => f)?.seq ?? 0); this.model.save_changes(); }
   }
   unpack(f) {
     const im = f && this.sets?.get(f.key);

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 import weakref
+from contextlib import suppress
 from dataclasses import replace
 
 from . import evidence, plots
@@ -31,7 +32,8 @@ def view_at(
     "A moment of a run, with what is not made for each moment as it was last made before."
     now = epoch is None or not len(run.frames)
     f = run.latest if now else run.at(epoch)
-    if f is not None and f.undone is None: f = replace(f, undone=run.frames.newest('undone', f.epoch)[1])
+    if f is not None and f.undone is None and f.restored is not None:
+        f = replace(f, undone=run.frames.newest('undone', f.epoch)[1])
     return f, run.map if now else run.frames.newest('xy', epoch)
 
 # %% ../nbs/14_lab.ipynb #e1ac32ef
@@ -41,7 +43,7 @@ class Looks:
     "What a face is shown of a desk, and what it has been shown."
     def __init__(self, desk: Desk, face: Face):
         self.desk, self.face = desk, face
-        self._images, self._marks, self._number, self._sent, self._drawn, self._asked = {}, {}, 0, 0., 0., False
+        self._images, self._marks, self._number, self._sent, self._drawn, self._asked = [], {}, 0, 0., 0., False
 
     def _new(self, what, mark):
         "Is `mark` another one than last time?"
@@ -49,14 +51,25 @@ class Looks:
         self._marks[what] = mark
         return True
 
-    def _pictures(self, run):
-        return self._images.get(id(run.watched)) or images(run.watched)
+    def _pictures(self, watched):
+        "Send the images of these runs, if they are others than before."
+        old = self._images
+        if len(old) == len(watched) and all(o is w for (o, _), w in zip(old, watched)): return
+        new = [(w, next((im for o, im in old if o is w), None) or images(w)) for w in watched]
+        self.face.show(images=list({im['key']: im for _, im in new}.values()))
+        self._images = new
+        self._marks.pop('frames', None)
+
+    def _nothing(self):
+        "There is no moment to show."
+        self._marks.pop('frames', None)
+        self.face.show(frames=[])
 
     def _moments(self, looks, now):
         self._number, self._sent = self._number + 1, now
-        name, key = self.desk._names, lambda r: self._images[id(r.watched)]['key']
-        self.face.show(frames=[dict(seq=self._number, run=self.desk.id(r), name=name[r], key=key(r), **moment(f, m))
-                               for r, f, m in looks if f is not None])
+        id, name, keys = self.desk.id, self.desk.name, [im['key'] for _, im in self._images]
+        self.face.show(frames=[f and dict(seq=self._number, run=id(r), name=name(r), key=key, **moment(f, m))
+                               for (r, f, m), key in zip(looks, keys)])
 
 # %% ../nbs/14_lab.ipynb #9516e18f
 class Pump(Looks):
@@ -80,7 +93,7 @@ class Pump(Looks):
             except Exception as e:      # shown, never swallowed: a thread has no cell to complain in
                 self.desk.said = 'error', f'The lab could not show this: {type(e).__name__}: {e}'
                 self.error = traceback.format_exc()
-                self.face.show(state=state(self.desk))
+                with suppress(Exception): self.face.show(state=state(self.desk))
                 self._ended.wait(1)
 
     def send(self):
@@ -92,16 +105,14 @@ class Pump(Looks):
         if now - self._drawn > CURVES_EVERY and self._new('curves', mark):
             self._drawn = now
             face.show(curves=[dict(id=desk.id(r), **curves(r)) for r in runs])
-        if shown is None or shown.watched is None:
-            if self._new('images', None): face.show(images=[], frames=[])
-            return
-        pair = [r for r in (shown, desk.aside) if r is not None and r.watched is not None]
-        if self._new('images', [id(r.watched) for r in pair]):
-            self._images = {id(r.watched): self._pictures(r) for r in pair}
-            face.show(images=list({im['key']: im for im in self._images.values()}.values()))
+        pair = [(r, w) for r in (shown, desk.aside) if r is not None and (w := r.watched) is not None]
+        if pair and pair[0][0] is not shown: pair = []
+        self._pictures([w for _, w in pair])
+        if not pair: return self._nothing()
         if face.seen < self._number and now - self._sent < PATIENCE and not self._asked: return
         self._asked = False
-        looks = [(r, *view_at(r, None if face.at < 0 else face.at)) for r in pair]
+        looks = [(r, *view_at(r, None if face.at < 0 else face.at)) for r, _ in pair]
+        if all(f is None for _, f, _ in looks): return self._nothing()
         mark = [(desk.id(r), f and (f.epoch, f.step, id(f.given), id(f.undone)), m[0]) for r, f, m in looks]
         if self._new('frames', mark): self._moments(looks, now)
 
@@ -204,9 +215,13 @@ class Lab(Ears):
         self.face.on_msg(self._heard)
         self.pump = Pump(self, self.face)
         self.face.observe(lambda change: self.pump.wake(asked=True), 'at')
-        self._prepared = threading.Thread(target=prepare, args=[spec], name='noisylab prepare', daemon=True)
-        self._prepared.start()      # while its face is looked at
+        self._prepared = threading.Thread(target=self._prepare, name='noisylab prepare', daemon=True)
+        self._prepared.start()
         _OPEN.add(self)
+
+    def _prepare(self):
+        "While its face is looked at; what goes wrong is said by the run that needs it."
+        with suppress(Exception): prepare(self.base)
 
     def figure(self, name: str = 'curves', epoch: float | None = None, by: str = 'given'):
         "What the lab shows, as a plotly figure to keep: one of `FIGURES`."
@@ -219,7 +234,7 @@ class Lab(Ears):
         super().close()
         self.said = 'info', 'This lab is closed; its runs can be read (lab.runs). Run its cell again for a new one.'
         self.pump.close()
-        self._prepared.join()
+        self._prepared.join(10)
         try: self.face.show(state=state(self) | dict(can=[], live=[]))
         except Exception: pass      # the kernel may be ending
         _OPEN.discard(self)

@@ -268,6 +268,9 @@ class Session(Kept):
     ) -> 'Session':     # started as soon as you say so
         "A second run from the state of this moment."
         if self.trainer is None: raise UserError('there is nothing to fork yet; start the session first')
+        done, epochs = self.trainer.epoch, settings.get('epochs')
+        if isinstance(epochs, int) and epochs < done:
+            raise UserError(f'epochs={epochs}, but {done} are done; a fork takes {done} or more')
         events = [*self.events, self._changes]
         spec = forked(self.spec, self._method(), events, settings)
         parts = {k: copy.deepcopy(v) if k in ('net', 'method') else v for k, v in self.parts.items()}

@@ -144,7 +144,7 @@ class Kept(Listed):
             except ValueError: raise UserError(f"{where}: score is {r['score']!r}; expected a number") from None
             index.append(at[r['id']]); new.append(names[r['suggested']])
         if len(set(index)) < len(index): raise UserError(f'{path}: an image stands there twice; expected once at most')
-        scores, sure = np.full(len(images), np.nan), np.array([r.get('sure') != 'no' for r in rows], bool)
+        scores, sure = np.full(len(images), np.nan), np.array([_sure(path, r) for r in rows], bool)
         scores[index] = score
         why = np.array([r.get('reason') or '' for r in rows], object)
         return cls(images, np.array(index, int), np.array(new, int), np.array(score), why, scores, sure, noise)
@@ -162,6 +162,13 @@ def _rows(path):
             raise UserError(f"{path} has the columns {', '.join(rows.fieldnames or ['(none)'])}; "
                             f"expected {', '.join(COLUMNS)}")
     return list(rows), None
+
+def _sure(path, row):
+    "The column `sure`; a list without it is somebody's own, who is sure."
+    said = (row.get('sure') or 'yes').strip().lower()
+    if said not in ('yes', 'true', 'no', 'false'):
+        raise UserError(f"{path}: sure is {row['sure']!r} for {row['id']}; expected yes or no")
+    return said in ('yes', 'true')
 
 def _from_json(path, text):
     try:

@@ -272,7 +272,8 @@ def result(trainer: Stepper) -> dict:
     tr, sp, curve = trainer, trainer.spec, [(r['epoch'], r['test_acc']) for r in trainer.history]
     final = max(b for b, s in zip(tr.bounds, tr.stages) if s.restart or b == 0)     # where the last network begins
     acc = [a for e, a in curve if e > final] or [curve[-1][1]]
-    last, best = tr.history[-1], max(acc) if tr.tested else None
+    known = [a for a in acc if a is not None]       # true labels may have become known on the way
+    last, best = tr.history[-1], max(known) if known and tr.tested else None
     T = {k: v for k, v in tr.method.learned().items() if k == 'T'}
     row = dict(data=tr.loaded.name, noise=sp.noise, rate=sp.rate, method=sp.method, epochs=tr.epoch, seed=sp.seed,
                n_train=len(tr.fit_index), best=best, last=acc[-1], seconds=round(tr.seconds, 1),

@@ -121,7 +121,35 @@ def test_what_a_run_does_now_stands_in_the_controls_and_each_keeps_its_own_image
     press(lab, 'select', run=0)
     assert lab.values['w_rec'] == .5 and lab.values['seed'] == 1 and lab.later == []
     press(lab, 'beside', run=1)
-    until(lambda: len(lab.face.frames) == 2)
+    until(lambda: len(lab.face.frames) == 2 and all(lab.face.frames))
     sets = {im['key']: np.frombuffer(im['index'], np.int32) for im in lab.face.images}
     for run, f in zip((first, other), lab.face.frames): assert (sets[f['key']] == run.watched.index).all()
     assert len(sets) == 2
+
+def test_a_run_that_is_looked_at_again_is_whole(lab):
+    first = lab.start()
+    until(lambda: first.history)
+    first.stop()
+    until(lambda: first.status == 'stopped' and lab.face.frames)
+    press(lab, 'set', key='data', value='/nowhere')
+    press(lab, 'start')
+    until(lambda: lab.runs[-1].status == 'failed' and not lab.face.frames)
+    press(lab, 'select', run=0)
+    until(lambda: lab.face.frames and lab.face.frames[0]['run'] == 0)
+
+def test_true_labels_that_become_known_are_sent():
+    rng = np.random.RandomState(0)
+    images = Images(torch.from_numpy(rng.randint(0, 256, (200, 1, 8, 8), dtype=np.uint8)),
+                    torch.from_numpy(rng.randint(0, 4, 200)), tuple('abcd'))
+    lab = Lab(Spec(noise='none', rate=None, epochs=400, batch=64), train=images, test=images)
+    try:
+        run = lab.start()
+        until(lambda: run.history and lab.face.images)
+        assert lab.face.images[0]['true'] is None
+        press(lab, 'set', key='noise', value='symmetric')
+        until(lambda: lab.face.images[0]['true'] is not None)
+        run.stop()
+        until(lambda: 'Stopped' in lab.face.state['say'])
+        run._do(run.trainer.result).result()
+        with pytest.raises(UserError, match='are done'): run.fork(epochs=run.trainer.epoch - 1)
+    finally: lab.close()

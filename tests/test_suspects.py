@@ -3,14 +3,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from noisylab.advice import advice
 from noisylab.checks import UserError
 from noisylab.data import load
+from noisylab.images import Images
 from noisylab.issues import HeldOut, cross_predict, find_suspects, listen, training_for
 from noisylab.noise import inject
 from noisylab.spec import Spec
-from noisylab.suspects import listed
+from noisylab.suspects import Suspects, listed
 from noisylab.trainer import Trainer
 
 SPEC = Spec(noise='none', method='ce', model='small', epochs=4, batch=32, lr=.05, schedule='cosine', device='cpu')
@@ -143,3 +145,13 @@ def test_only_what_is_sure_is_mended_unasked(images):
     half = np.where(np.arange(n)[:, None] % 2, says(.9), .9*np.eye(C)[given] + .1/C)
     found = listed(images, half, np.arange(n)/n, share=.1)
     assert len(found) == round(.1*n) and (found.mended().labels.numpy() != given).sum() == found.sure.sum()
+
+
+def test_what_a_list_says_of_sure_is_read_as_it_is_meant(tmp_path):
+    images = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ('a', 'b'))
+    def read(*sure):
+        rows = ''.join(f"{i},{'ab'[i % 2]},{'ba'[i % 2]},0.1,{s}\n" for i, s in enumerate(sure))
+        (tmp_path/'list.csv').write_text('id,given,suggested,score,sure\n' + rows)
+        return Suspects.read(tmp_path/'list.csv', images).sure.tolist()
+    assert read('yes', 'No', 'FALSE', '') == [True, False, False, True]
+    with pytest.raises(UserError, match='expected yes or no'): read('maybe')
