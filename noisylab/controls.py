@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'CONTROLS', 'KEYS', 'SPEC_KEYS', 'METHOD_KEYS', 'SIDES', 'PRESETS', 'own', 'values', 'spec_of', 'unused',
-           'width_for', 'changed', 'presets']
+           'changed', 'presets']
 
 # %% ../nbs/14_controls.ipynb #0e409b9e
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
+from .advice import width_for
 from .data import UserError
 from .methods import METHODS, find, make
 from .noise import READS
@@ -118,10 +119,6 @@ def unused(
     return off + ([k for k in ('lam', 'clusters') if k not in off and not shown['w_cluster']])
 
 # %% ../nbs/14_controls.ipynb #1f510ea0
-def width_for(data: str, device: str = 'auto') -> float:
-    "All channels of a network where there is the time for them: on a GPU, or on small images."
-    return .25 if SIDES.get(data, 0) > 16 and device_of(device) == 'cpu' else 1.
-
 def changed(
     shown: dict,            # from `values`
     key: str,
@@ -133,7 +130,8 @@ def changed(
     new = shown | {key: value}
     if key == 'method': new |= {k: None for k in METHOD_KEYS} | own(value)
     if key == 'data':
-        free = dict(epochs=None, batch=None, n=None, m=None, model='auto', width=width_for(value, base.device))
+        width = width_for(SIDES.get(value, 0), device_of(base.device))
+        free = dict(epochs=None, batch=None, n=None, m=None, model='auto', width=width)
         full = values(replace(base, data=value, **free))
         new |= {k: full[k] for k in free}
     if key == 'noise': new['rate'] = (shown['rate'] or .4) if 'rate' in READS[value] else None
@@ -166,5 +164,6 @@ def presets(
     human = dict(name='human', title='Human labels', line='CIFAR-10N: what people got wrong',
                  hint='40% wrong labels as people gave them, not drawn at random; 5,000 images',
                  spec=dict(data='cifar10', noise='human:worse', rate=None, noise_settings=dict(file=str(file)),
-                           train_size=5000, epochs=30, root=root, width=width_for('cifar10', device)))
+                           train_size=5000, epochs=30, root=root,
+                           width=width_for(SIDES['cifar10'], device_of(device))))
     return [*PRESETS, human] if file else list(PRESETS)

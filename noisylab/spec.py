@@ -20,6 +20,7 @@ import torch
 from . import __version__
 from .data import UserError
 from .methods import make
+from .models import TINY
 from .noise import READS
 
 # %% ../nbs/08_spec.ipynb #6d52dbb5
@@ -195,7 +196,7 @@ def resolve(
     method=None,            # a `Method`, instead of `spec.method`
 ) -> Spec:
     "Fill in what depends on the images, on the method and on this machine."
-    tiny, own_method, method = side <= 16, method is not None, method or make(spec.method, **spec.settings)
+    tiny, own_method, method = side <= TINY, method is not None, method or make(spec.method, **spec.settings)
     if spec.val is None: spec = replace(spec, val=method.holdout)
     if spec.schedule == 'author':
         stages, given = method.stages(n_classes), dict(batch=spec.batch, epochs=spec.epochs)
