@@ -1,9 +1,10 @@
 """Does a device compute what the CPU computes? Augmentation, training curves, recorded steps, measuring, resuming,
-steering, pausing. Each line is a check, with what was found and what was allowed; the exit status is 1 if one failed.
+steering, pausing. Each line is a check, with what was found and what was allowed; a check that raises has failed, and
+says where. The exit status is 1 if one failed.
 
 On a machine without a GPU it compares the CPU with itself: a rehearsal. What needs a GPU is then named and left out.
 """
-import sys, tempfile, threading, time
+import sys, tempfile, threading, time, traceback, warnings
 from pathlib import Path
 
 import torch
@@ -46,14 +47,20 @@ class Bench:
                        train=self.train, test=self.test)
 
     def curve(self, method='paper', **fields):
-        "(the trainer, its loss at each of `steps` steps of the first epoch)"
-        t, seen, before = self.trainer(method, **fields), [], 0.
+        "(the trainer, its loss at each of `steps` steps)"
+        t, seen, before, of_epoch = self.trainer(method, **fields), [], 0., 0
         for n in t.steps():
+            total = float(t.take.sums['loss'])      # also there when the epoch is over: a method may hold images out
+            images = min(t.spec.batch, len(t.fit_index) - of_epoch)
+            seen.append((total - before)/images)
+            before, of_epoch = (total, of_epoch + images) if t.in_epoch else (0., 0)
             if n == self.steps: break
-            total = float(t.sums['loss'])
-            seen.append((total - before)/t.spec.batch)
-            before = total
         return t, torch.tensor(seen, dtype=torch.float64)
+
+    def recorded(self, t):
+        "Raise if the steps of `t`, which were to be recorded, were not."
+        if t.spec.engine != 'graph': raise RuntimeError(f'{t.spec.engine} instead of graph: {t.take.failed}')
+        return t
 
     def off(self, method, **fields):
         "Relative difference from the CPU's fp32 curve: of the first five losses, of the mean."
@@ -96,7 +103,7 @@ def recorded_steps_give_the_same_bits(b):
     bad = []
     for method in METHODS:
         (a, _), (c, _) = (b.curve(method, engine=e, precision='bf16') for e in ('eager', 'graph'))
-        if not torch.equal(weights(a), weights(c)): bad.append(method)
+        if not torch.equal(weights(a), weights(b.recorded(c))): bad.append(method)
     return not bad, f"all of {', '.join(METHODS)}" if not bad else f"{', '.join(bad)} differ"
 
 
@@ -115,12 +122,43 @@ def steering_a_recorded_run(b):
                 if n == min(b.steps - 1, 30): break
             found.append(weights(t))
     finally: step.Tape.record = record
+    b.recorded(t)
     return torch.equal(*found) and len(made) == 1, f'recorded {len(made)} time(s), the same bits: {torch.equal(*found)}'
 
 
 @gpu
+def what_cannot_be_recorded_or_replayed_is_trained_eagerly(b):
+    "A step that asks for a value while it is recorded, and a replay that raises; then one that goes well again."
+    eager, here = weights(b.curve(engine='eager')[0]), torch.cuda.current_stream()
+    record, replay, done, wrong = step.Tape.record, step.Tape.replay, [], []
+    def asking(self, f): record(self, lambda: (f(), float(torch.ones((), device=b.device))))
+    def failing(self):
+        done.append(1)
+        if len(done) == 5: raise RuntimeError('made to fail')
+        replay(self)
+    for name, put in dict(record=asking, replay=failing).items():
+        was = getattr(step.Tape, name)
+        setattr(step.Tape, name, put)
+        try:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter('always', RuntimeWarning)
+                t = b.curve(engine='graph')[0]
+        finally: setattr(step.Tape, name, was)
+        said = [w for w in said if 'cannot be recorded' in str(w.message)]
+        if len(said) != 1: wrong.append(f'{len(said)} warnings of {name}')
+        if t.spec.engine != 'eager': wrong.append(f'{name} did not fail')
+        if not torch.equal(eager, weights(t)): wrong.append(f'other bits after {name} failed')
+        if torch.cuda.current_stream() != here: wrong.append(f'another stream after {name} failed')
+        print(f'          {name}: {t.take.failed}', flush=True)
+    if not torch.equal(eager, weights(b.recorded(b.curve(engine='graph')[0]))): wrong.append('other bits afterwards')
+    return not wrong, ', '.join(wrong) or 'the same bits, one warning each, and recorded again afterwards'
+
+
+@gpu
 def compiled_steps_stay_near(b):
+    start = time.perf_counter()
     first, mean = b.off('paper', engine='compiled')
+    print(f'          {time.perf_counter() - start:.0f} s, kernels and all', flush=True)
     return first < 1e-2 and mean < .03, f'first losses off by {first:.1e} (< 1e-2), mean by {mean:.1e} (< 3e-2)'
 
 
@@ -196,15 +234,20 @@ def main():
     p.add_argument('--steps', type=int, default=50, help='of each run')
     p.add_argument('--batch', type=int, default=64, help='images a step')
     p.add_argument('--width', type=float, default=.25, help='factor on the channels of ResNet18')
+    names = {f.__name__: f for f in CHECKS}
+    p.add_argument('--only', nargs='+', choices=names, default=list(names), metavar='NAME', help=' '.join(names))
     args = p.parse_args()
     device = begin(args, f'{args.steps} steps of {args.batch} images')
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     b, failed = Bench(args), 0
     print(f'{b.what} images, ResNet18 at width {args.width:g}, {device} against the CPU\n')
-    for f in CHECKS:
+    for f in map(names.get, args.only):
         name = f.__name__.replace('_', ' ')
         if f in NEEDS_GPU and device.type != 'cuda': print(f'left out  {name}: needs a GPU', flush=True); continue
-        good, said = f(b)
+        try: good, said = f(b)
+        except Exception as e:
+            traceback.print_exc()
+            good, said = False, f'{type(e).__name__}: {(str(e).splitlines() or [""])[0]}'
         failed += not good
         print(f"{'ok' if good else 'FAILED':8}  {name}: {said}", flush=True)
     print(f'\nparity_failures: {failed}')

@@ -14,7 +14,7 @@ from _common import begin, images, last, parser, pixels, race, table, timed
 from _plain import PlainLoop
 from noisylab import step
 from noisylab.methods import Batch
-from noisylab.spec import Spec, bf16_pays
+from noisylab.spec import Spec, auto_precision
 from noisylab.trainer import Trainer, record
 
 NEVER = 100_000
@@ -37,7 +37,7 @@ def epoch(run):
 def against_plain(args, device):
     "Ratios of images/s."
     x, y, _ = pixels(args.images)
-    own = 'bf16' if bf16_pays(args.device, 'resnet18') else 'fp32'
+    own = auto_precision(args.device, 'resnet18')
     ratios = {}
     for method in ('ce', 'paper'):
         run = trainer(args, method)
@@ -53,7 +53,7 @@ def against_plain(args, device):
         if own == 'bf16' and method == 'paper': ratios['bf16_vs_fp32'] = own_rate/rows['noisylab, fp32'][0]
         ratios[f'{method} images/s'] = own_rate
     ratios['full_vs_ce_step'] = ratios.pop('ce images/s')/ratios.pop('paper images/s')
-    if own == 'fp32': print(f'\nbf16_vs_fp32 is not measured: {args.device} here has no instructions for bf16')
+    if own == 'fp32': print(f'\nbf16_vs_fp32 is not measured: fp32 is what is taken on this {args.device}')
     return ratios
 
 
@@ -96,7 +96,11 @@ def in_full(args, device):
     tops, ratios = {p: peak(device, p, args.matrix) for p in ('bf16', 'fp32')}, {}
     def line(name, method, precision='auto', engine='auto'):
         run = trainer(args, method, precision=precision, engine=engine)
-        train, measure, memory = whole_epoch(run, device)
+        try: train, measure, memory = whole_epoch(run, device)
+        except RuntimeError as e:       # torch.compile without a C compiler, too little memory: the other lines stand
+            print(f'{name:32} failed: {type(e).__name__}: {str(e).splitlines()[0]}', flush=True)
+            return float('nan')
+        if run.take.failed: name += ': eager'
         share = flops(args, method)*run.steps_per_epoch/train/tops[run.spec.precision]
         print(f'{name:32}{train:10.2f}{measure:10.2f}{args.images/train:10,.0f}{memory/2**30:7.2f}{share:9.1%}'
               f'{300*(train + measure)/60:8.1f} min', flush=True)

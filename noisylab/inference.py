@@ -19,6 +19,7 @@ from .data import Files, Images, UserError
 from .files import Bad, decode, list_pictures, look
 from .models import RobustNet, make_net
 from .spec import OWN, device_of, from_dict
+from .step import evaluating
 from .trainer import read_state, take_weights
 
 # %% ../nbs/09_inference.ipynb #99fbec8c
@@ -116,7 +117,6 @@ def _pieces(images: Files | Images, size: int, on_bad: str, skipped: list) -> It
         if len(good): yield some.paths[good], x
 
 # %% ../nbs/09_inference.ipynb #d5d79836
-@torch.no_grad()
 def predict(
     run: str | Path | Classifier,   # run folder, or what `classifier` gave
     images: Any,                    # a folder, a picture, a list of pictures, or `Images`
@@ -134,8 +134,9 @@ def predict(
         raise UserError(f'{images.name}: images of {"×".join(map(str, images.shape))}, the run is of '
                         f'{"×".join(map(str, known.shape))}; load them with size={side}, grey={c == 1}')
     ids, probs, skipped = [], [], []
-    for some, x in _pieces(images, max(10, 1000*32**2//known.shape[1]**2), on_bad, skipped):
-        ids.append(some)
-        probs.append(known.net(x.to(known.net.mean.device)).logits.softmax(1).cpu().numpy())
+    with evaluating(known.net) as net:
+        for some, x in _pieces(images, max(10, 1000*32**2//known.shape[1]**2), on_bad, skipped):
+            ids.append(some)
+            probs.append(net(x.to(net.mean.device)).logits.softmax(1).cpu().numpy())
     if not ids: raise UserError(f'none of {len(images):,} pictures can be used; {skipped[0].path}: {skipped[0].why}')
     return Predictions(np.concatenate(ids), np.concatenate(probs), known.classes, tuple(skipped))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RANGES', 'CHOICES', 'OWN', 'WHOLE', 'plain', 'Spec', 'check', 'from_dict', 'read_spec', 'noise_notes', 'bf16_pays',
-           'engine', 'device_of', 'resolve', 'commit', 'versions', 'hardware']
+           'auto_precision', 'engine', 'device_of', 'resolve', 'commit', 'versions', 'hardware']
 
 # %% ../nbs/08_spec.ipynb #51527e5e
 import json
@@ -72,7 +72,7 @@ class Spec:
     eval_every: int = 1             # epochs between evaluations
     watch: int = 2000               # training images watched for memorisation
     device: str = 'auto'            # 'cpu', 'cuda', 'cuda:1', 'mps'
-    precision: str = 'auto'         # 'fp32' or 'bf16' (autocast; batch-norm's statistics and losses stay fp32)
+    precision: str = 'auto'         # of training steps: 'fp32' or 'bf16' (autocast), see "Precision" below
     engine: str = 'auto'            # how steps are taken: 'eager', 'graph', 'compiled', see `noisylab.step`
 
     def __post_init__(self):
@@ -160,6 +160,13 @@ def bf16_pays(device: str, model: str) -> bool:
     if device != 'cpu' or model == 'small': return False
     return any(getattr(torch.cpu, f'_is_{f}_supported', bool)() for f in ('avx512_bf16', 'amx_tile'))
 
+def auto_precision(device: str, model: str) -> str:     # 'fp32' or 'bf16'
+    "What `precision='auto'` is here: what NOISYLAB_PRECISION says, otherwise the faster one."
+    said = os.environ.get('NOISYLAB_PRECISION')
+    if said not in (None, '', 'bf16', 'fp32'):
+        raise UserError(f"NOISYLAB_PRECISION={said!r} in the environment; expected bf16 or fp32, or leave it out")
+    return said or ('bf16' if bf16_pays(device, model) else 'fp32')
+
 def engine(
     spec: Spec,             # with model and device settled
     own_method: bool,       # was a `Method` handed over?
@@ -206,7 +213,7 @@ def resolve(
           dict(n=2, m=9, crop=4, flip=True, epochs=300, batch=128, ops='cutout')
     model = ('small' if tiny else 'resnet18') if spec.model == 'auto' else spec.model
     device = device_of(spec.device)
-    precision = ('bf16' if bf16_pays(device, model) else 'fp32') if spec.precision == 'auto' else spec.precision
+    precision = auto_precision(device, model) if spec.precision == 'auto' else spec.precision
     rate = .8 if spec.rate is None and 'rate' in READS.get(spec.noise, ()) else spec.rate
     open_ = {k: v for k, v in own.items() if getattr(spec, k) in (None, 'auto')}
     spec = replace(spec, rate=rate, model=model, device=device, precision=precision, **open_)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from .checks import UserError, write_whole
-from .loop import NOTES, Steered, outputs
+from .loop import NOTES, Steered, outputs, restored
 from .models import cost
 from .noise import checksum
 from .spec import Spec, commit, from_dict, hardware, versions
@@ -117,7 +117,6 @@ def record(
 # %% ../nbs/08_trainer.ipynb #b4897b40
 def _pixels(x): return x.permute(0, 2, 3, 1).cpu().numpy()
 
-@torch.no_grad()
 def look(
     trainer: Steered,
     n: int = 500,       # images; the watched ones are the most
@@ -126,17 +125,14 @@ def look(
     tr, sp = trainer, trainer.spec
     index = tr.watch[::max(1, len(tr.watch)//n)][:n]
     x, draws = tr.train.take(index), tr.strong.draw(len(tr.train), sp.seed, 0)[index]
-    strong, out, restored = tr.strong.apply(x, draws), outputs(tr, tr.train, index), None
-    if getattr(tr.method, 'w_rec', 0):
-        tr.net.eval()
-        restored = torch.cat([tr.net.bytes(tr.net(c, restore=True).restored) for c in strong.split(500)])
-        tr.net.train()
+    strong, out = tr.strong.apply(x, draws), outputs(tr, tr.train, index)
+    again = restored(tr, strong)
     given, true = tr.labels[index.to(tr.labels.device)], tr.train.true
     if true is not None: true = true[index.to(true.device)]
     cluster = out['clusters'].argmax(1) if 'clusters' in out and getattr(tr.method, 'w_cluster', 0) else None
     loss = F.cross_entropy(out['logits'], given, reduction='none')
     num = lambda v: None if v is None else v.cpu().numpy()
-    return Views(index.numpy(), _pixels(x), _pixels(strong), None if restored is None else _pixels(restored),
+    return Views(index.numpy(), _pixels(x), _pixels(strong), None if again is None else _pixels(again),
                  tuple(tr.strong.names(draws)), num(out['features']), num(out['logits'].argmax(1)),
                  num(given), num(true), num(cluster), num(loss))
 

@@ -1,14 +1,16 @@
 """A recorded step does what an eager one does. Without a GPU, a tape of traced tensor operations stands for a CUDA
 graph: it, too, sees only tensors that stay, and has baked in everything else."""
+import warnings
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from noisylab.data import UserError
 from noisylab.methods import CE
-from noisylab.spec import Spec
+from noisylab.spec import Spec, read_spec
 from noisylab.step import Recorded
-from noisylab.trainer import Trainer
+from noisylab.trainer import Trainer, read_state
 
 SPEC = dict(epochs=3, batch=32, train_size=300, rate=.4, device='cpu')      # ten steps an epoch, the last one smaller
 
@@ -29,47 +31,65 @@ class Traced:
     def record(self, f):
         self.held, self.recorded = self.tensors(), self.recorded + 1
         was = [v.detach().clone() for v in self.held]
-        self.graph = make_fx(lambda *_: f())(*self.held)
-        with torch.no_grad():
-            for v, w in zip(self.held, was): v.copy_(w)     # tracing took the step
+        try: self.graph = make_fx(lambda *_: f())(*self.held)
+        finally:
+            with torch.no_grad():
+                for v, w in zip(self.held, was): v.copy_(w)     # tracing took the step, or a part of it
 
     def replay(self):
         self.replayed += 1
         with torch.no_grad(): self.graph(*self.held)
 
-def record(t):
-    "Let `t` go on with recorded steps."
-    sums, t.take = t.take.sums, Recorded(t.net, t.method, t.opt, t.spec.batch, tape=Traced(t))
-    t.take.sums = sums
+    def clear(self): self.graph = None
 
-def run(spec, recorded, change=lambda t: None, **parts):
+class NoRecord(Traced):
+    "Fails when all of the step has been gone through."
+    def record(self, f):
+        super().record(f)
+        raise RuntimeError('operation failed due to a previous error during capture\nand more')
+
+class NoReplay(Traced):
+    "Fails when it has gone well for a while."
+    def replay(self):
+        if self.replayed == 4: raise torch.OutOfMemoryError('CUDA out of memory')
+        super().replay()
+
+def record(t, tape=Traced):
+    "Let `t` go on with recorded steps."
+    sums, t.take = t.take.sums, Recorded(t.net, t.method, t.opt, t.spec.batch, t.spec.precision, tape=tape(t))
+    t.take.sums = sums
+    t.spec = replace(t.spec, engine='graph')        # as on a GPU
+
+def run(spec, tape=None, change=lambda t: None, **parts):
     t = Trainer(spec, **parts)
-    if recorded: record(t)
+    if tape: record(t, tape)
     for _ in t.steps(): change(t)
     return t, torch.cat([v.flatten().double() for v in t.net.state_dict().values()])
 
-def same(spec, change=lambda t: None, **parts):
+def same(spec, change=lambda t: None, tape=Traced, **parts):
     "The recorded run, after comparing it with the eager one: weights, what was measured, what was learned."
-    (a, weights), (b, replayed) = run(spec, False, change, **parts), run(spec, True, change, **parts)
+    (a, weights), (b, replayed) = run(spec, None, change, **parts), run(spec, tape, change, **parts)
     strip = lambda h: [{k: v for k, v in r.items() if k not in ('seconds', 'images_per_s')} for r in h]
     assert torch.equal(weights, replayed) and strip(a.history) == strip(b.history)
     for k, v in a.method.learned().items(): assert torch.equal(v, b.method.learned()[k]), k
-    return b.take.tape
+    return b
 
 @pytest.mark.parametrize('method, times', [('ce', 1), ('paper', 1), ('balanced', 1), ('gce_truncated', 2),
                                            ('forward', 2), ('jo', 3), ('pencil', 3)])
 def test_every_kind_of_procedure(method, times):
-    tape = same(Spec(method=method, **SPEC))
+    t = same(Spec(method=method, **SPEC))
+    tape = t.take.tape
     assert tape.recorded == times and tape.replayed >= 15, 'once a stage'
+    assert t.spec.engine == 'graph' and not t.take.failed
 
 def test_what_is_live_is_followed_without_recording_again():
     changes = {7: dict(lr=.03, lam=.5), 12: dict(alpha=.4, w_rec=2.), 16: dict(m=3, tau=1.), 21: dict(w_cluster=.2)}
-    tape = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None)
+    tape = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None).take.tape
     assert tape.recorded == 1 and tape.replayed == 24
 
 def test_other_terms_and_other_labels_are_recorded_anew():
     changes = {6: dict(w_rec=0.), 15: dict(rate=.6), 22: dict(w_rec=1.)}
-    tape = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None)
+    tape = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None).take.tape
     assert tape.recorded == 4
 
 def test_a_method_that_breaks_the_rules_would_be_noticed():
@@ -80,10 +100,40 @@ def test_a_method_that_breaks_the_rules_would_be_noticed():
     class Asks(CE):
         def terms(self, net, b, s): ce = super().terms(net, b, s)['ce']; return {'ce': ce*float(ce.detach())}
     with pytest.raises(AssertionError): same(Spec(**SPEC), method=Baked())
-    with pytest.raises(UserError, match="engine='eager'"): same(Spec(**SPEC), method=Asks())
+    with pytest.warns(RuntimeWarning, match='a step of Asks cannot be recorded'): t = same(Spec(**SPEC), method=Asks())
+    assert not t.take.tape.replayed
+
+@pytest.mark.parametrize('method', ['paper', 'gce_truncated', 'pencil'])
+@pytest.mark.parametrize('tape, why', [(NoRecord, 'RuntimeError: operation failed due'),
+                                       (NoReplay, 'OutOfMemoryError: CUDA out of memory')])
+def test_what_fails_on_a_gpu_is_gone_on_with_eagerly(method, tape, why, tmp_path):
+    "To the numbers of a run that was eager from its start, with one warning, and the run says so."
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always', RuntimeWarning)
+        t = same(Spec(method=method, **SPEC), tape=tape)
+    said = [str(w.message) for w in said if w.category is RuntimeWarning]
+    assert len(said) == 1 and why in said[0] and 'and more' not in said[0], said
+    assert t.take.tape.recorded == 1 and t.take.tape.replayed == (0 if tape is NoRecord else 4)
+    assert t.result()['spec']['engine'] == 'eager'
+    t.save(tmp_path)
+    assert read_state(tmp_path)['spec']['engine'] == read_spec(tmp_path).engine == 'eager'
+
+def test_a_sum_that_began_in_a_recording_that_failed_is_forgotten():
+    "On a GPU it would never have been set to zero."
+    class Late(CE):
+        n = 0
+        def terms(self, net, b, s):
+            self.n += 1
+            return super().terms(net, b, s) | ({'late': 0*b.weak.float().mean()} if self.n == 4 else {})
+    t = Trainer(Spec(**SPEC), method=Late())
+    record(t, NoRecord)
+    steps = t.steps()
+    with pytest.warns(RuntimeWarning):
+        for _ in range(5): next(steps)
+    assert set(t.sums) == {'ce', 'loss'}
 
 def test_resuming_into_a_recorded_step(tmp_path):
-    _, whole = run(Spec(method='paper', **SPEC), True)
+    _, whole = run(Spec(method='paper', **SPEC), Traced)
     t = Trainer(Spec(method='paper', **SPEC), tmp_path/'run')
     for step in t.steps():
         if step == 17: t.save(); break
