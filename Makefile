@@ -7,6 +7,8 @@ LAB_DIR   ?= lab
 LAB_FLAGS ?=
 WORKERS   ?= 2
 INSTALL   ?= $(PYTHON) tools/install.py "$(VENV)"
+OLDEST    ?= python3.10
+FLOORS    ?= .venv-floors
 BIN       := "$(VENV)"/bin
 
 # Jupyter and IPython write here: a home that cannot be written does not matter, nor what is in it.
@@ -20,13 +22,17 @@ export IPYTHONDIR                := $(JUPYTER_HOME)/ipython
 # Threads that wait must not burn the core that another one needs: up to 15 times faster on shared cores.
 export OMP_WAIT_POLICY           := passive
 
-# Tests stay on this machine: whatever asks the network gets no answer, at once. One thread for each worker.
+# Tests stay on this machine: whatever asks the network gets no answer, at once.
 DEAD    := http://127.0.0.1:9
 QUIETLY := http_proxy=$(DEAD) https_proxy=$(DEAD) HTTP_PROXY=$(DEAD) HTTPS_PROXY=$(DEAD) \
-           no_proxy=localhost,127.0.0.1 NO_PROXY=localhost,127.0.0.1 OMP_NUM_THREADS=1
+           no_proxy=localhost,127.0.0.1 NO_PROXY=localhost,127.0.0.1
+# What another machine would do: each precision that `auto` may mean (nbs/08_spec), one thread and two. The second time
+# only what trains: notebooks from 08 on, tests that are not marked `once`, no browser.
+FP32    := NOISYLAB_PRECISION=fp32 OMP_NUM_THREADS=1
+BF16    := NOISYLAB_PRECISION=bf16 OMP_NUM_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test demo prepare bench env-lab env-dev
+.PHONY: help lab test test-once test-bf16 test-floors demo prepare bench env-lab env-dev
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/'
@@ -37,10 +43,23 @@ help:  ## this list
 lab: env-lab  ## JupyterLab on your own copy of the lab's notebook (lab/lab.ipynb)
 	@$(BIN)/python tools/lab.py "$(LAB_DIR)" "$(IP)" "$(PORT)" $(LAB_FLAGS)
 
-test: env-dev  ## everything that can be checked here: ruff, the notebooks, pytest
+test: test-once test-bf16  ## everything that can be checked here: ruff, the notebooks, pytest; what trains in fp32 and in bf16
+
+test-once: env-dev
 	$(BIN)/ruff check .
-	@$(QUIETLY) $(BIN)/nbdev_test --n_workers $(WORKERS) --timing
-	@$(QUIETLY) $(BIN)/python -m pytest
+	@$(QUIETLY) $(FP32) $(BIN)/nbdev_test --n_workers $(WORKERS) --timing
+	@$(QUIETLY) $(FP32) $(BIN)/python -m pytest
+
+test-bf16: env-dev
+	@$(QUIETLY) $(BF16) $(BIN)/nbdev_test --n_workers 1 --timing --skip_file_re '^([_.]|0[0-7]_)'
+	@$(QUIETLY) $(BF16) $(BIN)/python -m pytest -m 'not once and not browser'
+
+# An environment of its own, with the lower bounds of settings.ini.
+test-floors:  ## notebooks and pytest with the oldest Python and the oldest packages that are allowed, if there is a python3.10
+	@command -v "$(OLDEST)" >/dev/null || { echo "no $(OLDEST) here; name one: make test-floors OLDEST=/path/to/python3.10"; exit 1; }
+	@"$(OLDEST)" tools/install.py "$(FLOORS)" dev oldest
+	@$(QUIETLY) $(FP32) "$(FLOORS)"/bin/nbdev_test --n_workers $(WORKERS)
+	@$(QUIETLY) $(FP32) "$(FLOORS)"/bin/python -m pytest -m 'not browser'
 
 demo: env-lab  ## robust against plain training under 80% wrong labels: a table and a page, no download
 	@$(BIN)/noisylab demo
@@ -50,7 +69,7 @@ bench: env-lab  ## what each part is worth beside what one would otherwise write
 
 prepare: env-dev  ## before a commit: export the notebooks, test and clean them, make README.md
 	@$(BIN)/nbdev_export
-	@$(QUIETLY) $(BIN)/nbdev_test --n_workers $(WORKERS)
+	@$(QUIETLY) $(FP32) $(BIN)/nbdev_test --n_workers $(WORKERS)
 	@$(BIN)/python tools/clean.py
 	@$(BIN)/python tools/readme.py
 

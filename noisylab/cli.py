@@ -267,11 +267,11 @@ def _show_rows(files):
 # %% ../nbs/16_cli.ipynb #96d7d26f
 def info(args) -> int:
     "What is here."
-    from noisylab.spec import bf16_pays, commit, hardware, versions
+    from noisylab.spec import auto_precision, commit, hardware, versions
     import torch
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     lines = versions() | {'commit': commit(), 'device': f'{device}: {hardware(device)}',
-                          'precision': 'bf16' if bf16_pays(device, 'resnet18') else 'fp32'}
+                          'precision': auto_precision(device, 'resnet18')}
     extras = dict(plotly='reports and figures', openTSNE='maps', kaleido='pictures of figures',
                   ipywidgets='the lab', jupyterlab='the lab')
     found = lambda k: 'installed' if find_spec(k) else 'missing: pip install "noisylab[lab]"'

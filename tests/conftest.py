@@ -1,5 +1,5 @@
 """Before anything imports torch: one thread for each process, and threads that wait do not spin. Cores are shared.
-And the browser, for the tests that look at a page."""
+Which tests need no second precision. And the browser, for the tests that look at a page."""
 import os, shutil
 import pytest
 
@@ -8,6 +8,13 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 
 CHROMIUM = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
             '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage']
+
+ONCE = set('augment bad_input cifar100 clothing data device noise precision repo report tracker wheel'.split())
+
+def pytest_collection_modifyitems(items):
+    "What trains nothing, or says itself in which precision, is marked `once`: see `make test`."
+    for i in items:
+        if i.path.stem.removeprefix('test_') in ONCE: i.add_marker(pytest.mark.once)
 
 @pytest.fixture(scope='session')
 def chromium():

@@ -2,6 +2,7 @@
 graph: it, too, sees only tensors that stay, and has baked in everything else."""
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from noisylab.methods import CE
 from noisylab.spec import Spec, read_spec
-from noisylab.step import Recorded
+from noisylab.step import Recorded, Tape
 from noisylab.trainer import Trainer, read_state
 
 SPEC = dict(epochs=3, batch=32, train_size=300, rate=.4, device='cpu')      # ten steps an epoch, the last one smaller
@@ -84,12 +85,14 @@ def test_every_kind_of_procedure(method, times):
 
 def test_what_is_live_is_followed_without_recording_again():
     changes = {7: dict(lr=.03, lam=.5), 12: dict(alpha=.4, w_rec=2.), 16: dict(m=3, tau=1.), 21: dict(w_cluster=.2)}
-    tape = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None).take.tape
+    t = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None)
+    tape = t.take.tape
     assert tape.recorded == 1 and tape.replayed == 24
 
 def test_other_terms_and_other_labels_are_recorded_anew():
     changes = {6: dict(w_rec=0.), 15: dict(rate=.6), 22: dict(w_rec=1.)}
-    tape = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None).take.tape
+    t = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None)
+    tape = t.take.tape
     assert tape.recorded == 4
 
 def test_a_method_that_breaks_the_rules_would_be_noticed():
@@ -117,6 +120,30 @@ def test_what_fails_on_a_gpu_is_gone_on_with_eagerly(method, tape, why, tmp_path
     assert t.result()['spec']['engine'] == 'eager'
     t.save(tmp_path)
     assert read_state(tmp_path)['spec']['engine'] == read_spec(tmp_path).engine == 'eager'
+
+@pytest.mark.parametrize('error', [ValueError('asked for a value'), RuntimeError('asked for a value')])
+def test_a_recording_that_fails_leaves_the_stream_and_says_why(error, monkeypatch):
+    "PyTorch leaves its own stream current then, and raises that recording has ended, not why."
+    class Stream(str): device = 0
+    now = [Stream('the default one')]
+    class On:
+        def __init__(self, stream): self.stream = stream
+        def __enter__(self): self.was, now[0] = now[0], self.stream
+        def __exit__(self, *_): now[0] = self.was
+    class Graph(On):
+        def __init__(self, graph, stream, capture_error_mode): super().__init__(stream)
+        def __exit__(self, kind, *_):
+            if kind: raise RuntimeError('operation failed due to a previous error during capture')
+            super().__exit__()
+    fake = SimpleNamespace(Stream=lambda device: Stream('of the tape'), CUDAGraph=object, graph=Graph, stream=On,
+                           current_stream=lambda device: now[0])
+    monkeypatch.setattr(torch, 'cuda', fake)
+    tape, ran = Tape('cuda'), []
+    def fails(): ran.append(now[0]); raise error
+    with pytest.raises(type(error), match='asked for a value'): tape.record(fails)
+    assert ran == ['of the tape'] and now == ['the default one']
+    tape.record(lambda: ran.append(now[0]))
+    assert ran == ['of the tape']*2 and now == ['the default one']
 
 def test_a_sum_that_began_in_a_recording_that_failed_is_forgotten():
     "On a GPU it would never have been set to zero."

@@ -1,0 +1,82 @@
+"""What is computed in which precision: training steps as the spec says, everything that is reported or handed out in
+fp32, on any machine. `bf16` needs no instructions of the processor here: PyTorch computes it more slowly without."""
+import numpy as np
+import pytest
+import torch
+
+from noisylab.checks import UserError
+from noisylab.cli import main
+from noisylab.fork import replay_run
+from noisylab.frames import first_of_each, frame, glance, pins, undone
+from noisylab.inference import classifier, predict
+from noisylab.issues import features_of, find_suspects, suspects_of
+from noisylab.loop import outputs
+from noisylab.models import RobustNet
+from noisylab.spec import Spec
+from noisylab.trainer import Trainer, read_state
+
+SPEC = Spec(method='paper', rate=.4, epochs=2, train_size=100, batch=32, device='cpu', precision='bf16')
+
+def weights(t): return torch.cat([v.flatten().double() for v in t.net.state_dict().values()])
+
+@pytest.fixture
+def asked(monkeypatch):
+    "How networks were asked: (in training mode?, type of the logits, with gradients?)."
+    seen, forward = [], RobustNet.forward
+    def listening(self, *args, **kw):
+        out = forward(self, *args, **kw)
+        seen.append((self.training, out.logits.dtype, torch.is_grad_enabled()))
+        return out
+    monkeypatch.setattr(RobustNet, 'forward', listening)
+    return seen
+
+STEP, SAID = (True, torch.bfloat16, True), (False, torch.float32, False)
+
+def test_only_training_steps_are_in_bf16(asked, tmp_path):
+    "Whatever else asks the network gets fp32, wherever it asks from."
+    t = Trainer(SPEC, tmp_path/'run')
+    t.fit(progress=False)
+    assert set(asked) == {STEP, SAID}
+    ways = dict(look=lambda: t.look(20), glance=lambda: glance(t), pins=lambda: pins(t, np.arange(4)),
+                frame=lambda: frame(t, t.latest, first_of_each(t)), undone=lambda: undone(t),
+                told=lambda: t.predict('train'), features=lambda: features_of(t, t.test),
+                predict=lambda: predict(tmp_path/'run', t.test), suspects=lambda: suspects_of(tmp_path/'run'))
+    for name, way in ways.items():
+        for around in (False, True):        # somebody's own autocast changes nothing
+            asked.clear()
+            with torch.autocast('cpu', torch.bfloat16, enabled=around): way()
+            assert set(asked) == {SAID}, (name, around)
+    asked.clear()
+    find_suspects(t.loaded, SPEC, folds=2, progress=False)
+    assert set(asked) == {(True, torch.bfloat16, True), SAID}
+
+def test_predictions_are_what_the_training_measured(tmp_path):
+    t = Trainer(SPEC, tmp_path/'run')
+    row = t.fit(progress=False)
+    want, got = outputs(t, t.test)['logits'].softmax(1).numpy(), predict(classifier(tmp_path/'run'), t.test)
+    assert np.allclose(want, got.probs, atol=1e-5)
+    assert row['last'] == pytest.approx(100*(got.labels == t.test.labels.numpy()).mean(), abs=1e-3)
+    assert row['spec']['precision'] == 'bf16'
+
+def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path, monkeypatch):
+    auto = dict(method='ce', rate=.4, epochs=2, train_size=100, batch=32, device='cpu')
+    monkeypatch.setenv('NOISYLAB_PRECISION', 'bf16')
+    whole, begun = Trainer(Spec(**auto)), Trainer(Spec(**auto), tmp_path/'run')
+    whole.fit(progress=False)
+    for step in begun.steps():
+        if step == 3: begun.save(); break
+    monkeypatch.setenv('NOISYLAB_PRECISION', 'fp32')       # as on another machine
+    assert Trainer(Spec(**auto)).spec.precision == 'fp32'
+    t = Trainer.resume(tmp_path/'run')
+    t.fit(progress=False)
+    assert t.spec.precision == read_state(tmp_path/'run')['spec']['precision'] == 'bf16'
+    assert torch.equal(weights(t), weights(whole)) and replay_run(tmp_path/'run')[1] == []
+
+def test_the_environment_decides_what_auto_is(monkeypatch, capsys):
+    for v in 'bf16', 'fp32':
+        monkeypatch.setenv('NOISYLAB_PRECISION', v)
+        assert main(['info']) == 0 and f'precision    {v}\n' in capsys.readouterr().out
+        assert Trainer(Spec(device='cpu')).spec.precision == v
+    monkeypatch.setenv('NOISYLAB_PRECISION', 'half')
+    with pytest.raises(UserError, match="'half'.*expected bf16 or fp32"): Trainer(Spec(device='cpu'))
+    assert Trainer(Spec(device='cpu', precision='fp32')).spec.precision == 'fp32', 'nothing is asked of it'
