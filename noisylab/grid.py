@@ -8,7 +8,6 @@ __all__ = ['GRIDS', 'Asked', 'expand', 'read_grid', 'read_rows', 'Table', 'cost'
 # %% ../nbs/15_grid.ipynb #1ec75eee
 import hashlib
 import json
-import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -21,7 +20,7 @@ from typing import Callable
 from .data import UserError
 from .methods import make
 from .schedule import dispatch, processes, run
-from .spec import Spec, from_dict
+from .spec import Spec, cores, from_dict
 
 # %% ../nbs/15_grid.ipynb #84d15e44
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ class Table:
     ) -> dict:                              # key → exception of the runs that failed
         "Run what is missing."
         until = None if minutes is None else time.time() + 60*minutes
-        threads = threads or (None if pool else max(1, (os.cpu_count() or 1)//workers))
+        threads = threads or (None if pool else max(1, cores()//workers))
         with _alone(self.out.with_suffix('.lock')):
             self.read()         # another may have just ended
             jobs = {k: (run, a.spec, self.folder/k, False, threads, until) for k, a in self.asked.items()

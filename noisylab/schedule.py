@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Callable
 
 from .data import UserError
-from .spec import Spec, from_dict
+from .spec import Spec, cores, from_dict
 
 # %% ../nbs/15_schedule.ipynb #dfd54ec3
 def fits(
@@ -26,7 +26,8 @@ def fits(
     done: Spec,     # settled
 ) -> bool:
     "Does the run `done` answer `asked`?"
-    plain = lambda s: {k: v for k, v in json.loads(json.dumps(asdict(s))).items() if k not in ('root', 'device')}
+    elsewhere = ('root', 'device', 'engine')
+    plain = lambda s: {k: v for k, v in json.loads(json.dumps(asdict(s))).items() if k not in elsewhere}
     own, d = ('lr', 'momentum', 'weight_decay') if asked.schedule == 'author' else (), plain(done)
     return all(v in (None, 'auto') or k in own or v == d[k] for k, v in plain(asked).items())
 
@@ -138,7 +139,7 @@ def run_all(
     said: Callable[[str, dict], None] = None,   # called with name and row of each run that ends
 ) -> dict:                                      # name → row, in the order of `specs`
     "Run specs side by side on this machine."
-    threads = max(1, (os.cpu_count() or 1)//workers)
+    threads = max(1, cores()//workers)
     jobs = {name: (run, s, Path(folder)/name, False, threads) for name, s in specs.items()}
     rows, failed = dispatch(jobs, partial(processes, workers), said)
     for error in failed.values(): raise error

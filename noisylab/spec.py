@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RANGES', 'CHOICES', 'OWN', 'WHOLE', 'plain', 'Spec', 'check', 'from_dict', 'read_spec', 'noise_notes', 'bf16_pays',
-           'auto_precision', 'engine', 'device_of', 'resolve', 'commit', 'versions', 'hardware']
+           'auto_precision', 'engine', 'device_of', 'resolve', 'commit', 'versions', 'cores', 'hardware']
 
 # %% ../nbs/08_spec.ipynb #51527e5e
 import json
@@ -241,6 +241,10 @@ def versions() -> dict[str, str]:
     return dict(python=platform.python_version(), noisylab=__version__,
                 torch=str(torch.__version__), torchvision=v('torchvision'), numpy=v('numpy'))
 
+def cores() -> int:
+    "So many cores may this process use; a machine can have more."
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
 def hardware(device: str = 'cpu') -> str:
     "The machine in words."
     if device.startswith('cuda'): return torch.cuda.get_device_name(device)
@@ -248,5 +252,4 @@ def hardware(device: str = 'cpu') -> str:
     if sys.platform == 'linux':
         lines = Path('/proc/cpuinfo').read_text().splitlines()
         name = next((l.split(':', 1)[1].strip() for l in lines if l.startswith('model name')), name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return f'{name}, {cores} cores, {torch.get_num_threads()} threads'
+    return f'{name}, {cores()} cores, {torch.get_num_threads()} threads'
