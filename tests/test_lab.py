@@ -11,7 +11,7 @@ from noisylab.spec import Spec
 
 SMALL = Spec(train_size=300, epochs=400, watch=100, seed=1)
 
-def until(what, seconds=40):
+def until(what, seconds=120):
     end = time.time() + seconds
     while not what():
         assert time.time() < end, 'this took too long'

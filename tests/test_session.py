@@ -19,7 +19,7 @@ from noisylab.trainer import Trainer, state
 SMALL = Spec(train_size=300, epochs=4, batch=50, watch=300, seed=2)
 FINAL = ('done', 'stopped', 'failed')
 
-def wait(s, *status, seconds=60):
+def wait(s, *status, seconds=120):
     end = time.time() + seconds
     while s.status not in status:
         assert time.time() < end, (s.status, s.message, s.error)
@@ -158,7 +158,7 @@ def test_maps_survive_a_killed_worker(session):
     try:
         s = session(SMALL, mapper=mapper, n_map=100).step_epoch()
         wait(s, 'paused')
-        end = time.time() + 40
+        end = time.time() + 120
         while s.latest.xy is None and time.time() < end: time.sleep(.01)
         assert s.latest.xy.shape == (100, 2) and s.frames[-1].xy is s.latest.xy
         os.kill(mapper.worker.process.pid, signal.SIGKILL)
@@ -185,7 +185,7 @@ def test_nothing_is_left_when_python_ends(tmp_path):
         if how == 'wait': p.kill()
         _, err = p.communicate(timeout=60)
         assert p.returncode == (0 if how == 'end' else -9) and 'Traceback' not in err, err
-        stat, end = Path(f'/proc/{worker}/stat'), time.time() + 20
+        stat, end = Path(f'/proc/{worker}/stat'), time.time() + 120
         gone = lambda: not stat.exists() or stat.read_text().split(')')[1].split()[0] == 'Z'
         while not gone() and time.time() < end: time.sleep(.05)
         assert gone(), 'the worker lives on'
@@ -195,7 +195,7 @@ def test_pictures_of_a_paused_run_follow_the_augmentation(session):
     wait(s, 'paused')
     before = s.latest
     s.change(m=0)
-    end = time.time() + 20
+    end = time.time() + 120
     while s.latest is before and time.time() < end: time.sleep(.01)
     f = s.latest
     assert (f.augmented != before.augmented).any() and f.step == before.step and s.status == 'paused'

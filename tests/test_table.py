@@ -40,7 +40,7 @@ def whole(tmp_path_factory):
     assert not Table(GRID, out).run(pool=partial(ThreadPoolExecutor, 1), threads=1)
     return plain(read_rows(out))
 
-def wait(until, seconds=60):
+def wait(until, seconds=120):
     end = time.time() + seconds
     while not until():
         assert time.time() < end, 'it took too long'

@@ -20,7 +20,7 @@ def start(out):
     pipe = subprocess.PIPE
     return subprocess.Popen([*RUN, *ASK, '--out', out], stdout=pipe, stderr=pipe, text=True)
 
-def wait_for(condition, process, seconds=60):
+def wait_for(condition, process, seconds=120):
     end = time.time() + seconds
     while not condition():
         assert process.poll() is None and time.time() < end, process.communicate()
