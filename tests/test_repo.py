@@ -96,13 +96,17 @@ def test_notebook_is_small_and_clean(path):
     assert not long, f'exported cells with more than 50 lines: {long}'
 
 def test_import_is_light():
-    "All that trains from the command line loads none of the heavy packages, in under a second of CPU beyond torch."
+    "All that trains from the command line loads none of the heavy packages, and takes a fraction of torch's own time."
     names = [f'noisylab.{o}' for o in sorted(ROOMS, key=ROOMS.get) if ROOMS[o] < '12' or ROOMS[o] >= '15']
-    code = f'''import importlib, json, sys, time, torch
+    code = f'''import importlib, json, sys, time
 start = time.process_time()
+import torch
+half = time.process_time()
 for o in {['noisylab', *names]}: importlib.import_module(o)
-print(json.dumps([time.process_time() - start, sorted({{o.split('.')[0] for o in sys.modules}} & {HEAVY})]))'''
-    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    seconds, heavy = json.loads(out)
+end = time.process_time()
+print(json.dumps([half - start, end - half, sorted({{o.split('.')[0] for o in sys.modules}} & {HEAVY})]))'''
+    for _ in range(2):      # the first time Python may have to compile them
+        out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    torchs, ours, heavy = json.loads(out)
     assert not heavy, f'imported although nobody asked: {heavy}'
-    assert seconds < 1
+    assert ours < torchs/2, f'{ours:.2f} s of CPU beside {torchs:.2f} of torch'

@@ -126,7 +126,7 @@ def opened(browser, file, **settings):
 
 def until(page, what):
     "Wait until the expression `what` is true (the page's policy forbids playwright's own way, which is eval)."
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not page.evaluate(what):
         assert time.monotonic() < end, what
         page.wait_for_timeout(50)

@@ -59,7 +59,7 @@ def review(page):
 
 
 def until(page, ready):
-    end = time.time() + 10
+    end = time.time() + 60
     while not ready():
         assert time.time() < end, 'nothing happened'
         page.wait_for_timeout(20)
