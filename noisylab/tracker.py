@@ -91,8 +91,8 @@ class Fed(Kept):
         n_classes: int,             # C
         memory: int = 400*2**20,    # bytes that all of it may take; when they are full, every second epoch is dropped
     ):
-        for what, v, least in (('n', n, 1), ('n_classes', n_classes, 2)):
-            if not isinstance(v, (int, np.integer)) or v < least:
+        for what, v, least in (('n', n, 1), ('n_classes', n_classes, 2), ('memory', memory, 1)):
+            if not isinstance(v, (int, np.integer)) or isinstance(v, bool) or v < least:
                 raise UserError(f'{what}={v!r}; a whole number from {least} was expected')
         self.n, self.n_classes, self.memory = int(n), int(n_classes), int(memory)
         p, stage = 4*(n + 1)*(n_classes + 1), min(n, ROOM//n_classes)*(4*n_classes + 16)
@@ -137,9 +137,10 @@ class Stateful(Fed):
     def state_dict(self) -> dict:   # numbers, and tensors on the CPU
         "All epochs that were closed, to go on from; copies."
         said, counts = {k: getattr(self, k) for k in SAID}, np.array([r.count for r in self.rows], int)
-        held = (counts, self.epochs, self.loss, self.margin, self.pred, self.labels.copy())
+        at = np.flatnonzero(self.labels >= 0)       # images never seen take no room
+        held = (counts, self.epochs, self.loss[:, at], self.margin[:, at], self.pred[:, at], self.labels.copy())
         return said | {k: torch.from_numpy(v) for k, v in zip(HELD, held)} | \
-            {k: v.cpu().clone() for k, v in self._stage.sums.items()}
+            {k: v.cpu()[at] for k, v in self._stage.sums.items()}
 
     def load_state_dict(self,
         state: dict,    # from `state_dict`
@@ -149,10 +150,16 @@ class Stateful(Fed):
             raise UserError(f"this was tracked of {state['n']:,} images and {state['n_classes']:,} classes, and here "
                             f'are {self.n:,} and {self.n_classes:,}: it is of other data')
         run, (*rows, labels) = self._stage, (state[k].cpu().numpy().copy() for k in HELD)
+        at = np.flatnonzero(labels >= 0)
+        def whole(seen, empty):
+            res = np.full(self.n, empty, seen.dtype)
+            res[at] = seen
+            return res
         run.clear('cpu')
-        run.batch, run.sums = None, {k: state[k].cpu().clone() for k in run.sums if k in state}
+        run.batch, run.sums = None, {k: torch.zeros_like(v, device='cpu') for k, v in run.sums.items() if k in state}
+        for k, v in run.sums.items(): v[at] = state[k].cpu()
         self.labels, self.rows, self.every = labels, [], state['every']
-        for k, e, *measured in zip(*rows): self._keep(Row(int(k), int(e), *(v.copy() for v in measured)))
+        for k, e, *measured in zip(*rows): self._keep(Row(int(k), int(e), *map(whole, measured, (np.nan, np.nan, -1))))
         self.epoch, self.count = state['epoch'], state['count']
 
 # %% ../nbs/05_tracker.ipynb #576cd103
