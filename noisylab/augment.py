@@ -236,9 +236,9 @@ def _steps(do: Callable, x: Tensor, keys: np.ndarray, spots: np.ndarray, out: Te
 # %% ../nbs/02_augment.ipynb #afbde543
 def _check(ra: RandAugment) -> None:
     "Refuse numbers out of range."
-    for name, low, high in (('n', 0, 99), ('bins', 2, 10**6), ('m', 0, ra.bins - 1), ('fill', 0, 255)):
-        v = getattr(ra, name)
-        if not isinstance(v, int) or not low <= v <= high:
+    for name, low, high in (('n', 0, 99), ('bins', 2, 10**6), ('m', 0, None), ('fill', 0, 255)):
+        v, high = getattr(ra, name), ra.bins - 1 if high is None else high
+        if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= high:
             raise UserError(f"{name} is {v!r}; expected a whole number {low} … {high}; give one of these")
 
 # %% ../nbs/02_augment.ipynb #e60e91f3
@@ -300,8 +300,9 @@ class Weak:
     flip: bool = True  # left to right; digits want False
 
     def __post_init__(self):
-        if not isinstance(self.pad, int) or not 0 <= self.pad <= 127:
+        if isinstance(self.pad, bool) or not isinstance(self.pad, int) or not 0 <= self.pad <= 127:
             raise UserError(f"pad is {self.pad!r}; expected a whole number of pixels 0 … 127; 4 is usual at 32×32")
+        if not isinstance(self.flip, bool): raise UserError(f'flip is {self.flip!r}; expected True or False')
 
     def draw(self,
         n_images: int,   # number of images in the whole dataset

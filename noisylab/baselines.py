@@ -100,8 +100,10 @@ class Forward(Method):
     def check(self):
         _within(self, percentile=(0, 100))
         if self.T is None: return
-        rows = [len(r) for r in self.T]
-        good = rows == [len(rows)]*len(rows) and all(abs(sum(r) - 1) < 1e-6 and min(r) >= 0 for r in self.T)
+        try:
+            T = torch.tensor(self.T, dtype=torch.float64)
+            good = T.ndim == 2 and T.shape[0] == T.shape[1] > 0 and (abs(T.sum(1) - 1) < 1e-6).all() and (T >= 0).all()
+        except (TypeError, ValueError, RuntimeError): good = False
         if not good: raise UserError('T: expected a square of probabilities; row i is P(given | true i) and sums to 1')
 
     def begin(self, n_classes, n_images, device):

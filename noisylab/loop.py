@@ -21,7 +21,7 @@ from .data import Images, UserError, load
 from .feed import Feed, noisy, split
 from .methods import Batch, Method, Seen, bounds, make
 from .models import Tapped, make_net, memory_format, seeded
-from .noise import READS
+from .noise import KINDS, READS
 from .spec import OWN, Spec, noise_notes, resolve
 from .step import autocast, make_step
 
@@ -272,7 +272,9 @@ def settled(
     type(method)(**(method.settings() | own))
     live = {k: v for k, v in said.items() if k in LIVE}
     kind = live.get('noise', spec.noise)
-    if 'rate' not in new and 'rate' not in READS.get(kind, ('rate',)): live['rate'] = None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UserError(f"noise={kind!r}; expected one of {', '.join(KINDS)}")
+    if 'rate' not in new and 'rate' not in READS[kind]: live['rate'] = None
     return replace(spec, **live, settings=spec.settings | own, noise_settings=noise_notes(spec, kind))
 
 # %% ../nbs/08_loop.ipynb #7875ef24

@@ -116,7 +116,8 @@ class Method:
 
 # %% ../nbs/06_methods.ipynb #f66e26be
 def _one_of(name, value, allowed):
-    if value not in allowed: raise UserError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
+    if not isinstance(value, str) or value not in allowed:
+        raise UserError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
 
 @dataclass
 class CE(Method):
@@ -272,7 +273,8 @@ def find(
     name: str,      # one of `METHODS`
 ) -> tuple:         # (class, settings that differ from its defaults)
     "The class behind a name."
-    if name not in METHODS: raise UserError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}")
+    if not isinstance(name, str) or name not in METHODS:
+        raise UserError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}")
     cls, own = METHODS[name]
     if isinstance(cls, str):
         module, cls = cls.split(':')

@@ -78,7 +78,7 @@ def as_rate(
 ) -> float:         # 0 <= rate < 1
     "`rate` as a number, or a `UserError`"
     try: r = float(rate)
-    except (TypeError, ValueError): r = math.nan
+    except (TypeError, ValueError, OverflowError): r = math.nan
     if isinstance(rate, (bool, str)) or not 0 <= r < 1:
         raise UserError(f"rate={rate!r}; noise {kind!r} needs a rate, the share of labels that are made wrong: "
                         "a number from 0 up to, not including, 1 (0.4 is 40%)")
@@ -346,19 +346,21 @@ def inject(
     ids=None,                 # given, human: N positions in the file, where it holds more than these samples
 ) -> Noisy:
     "Make some of `labels` wrong, in a given way and amount"
-    if isinstance(n_classes, bool) or not isinstance(n_classes, (int, np.integer)) or n_classes < 2:
-        raise UserError(f'n_classes is {n_classes!r}; give a whole number, at least 2')
+    if isinstance(n_classes, bool) or not isinstance(n_classes, (int, np.integer)) or not 2 <= n_classes <= 2**15:
+        raise UserError(f'n_classes is {n_classes!r}; give a whole number from 2 to {2**15:,}')
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise UserError(f'seed is {seed!r}; give a whole number from 0 to 2**32-1')
-    if kind not in READS: raise UserError(f"there is no noise of kind {kind!r}; choose one of {', '.join(KINDS)}")
+    if not isinstance(kind, str) or kind not in READS:
+        raise UserError(f"there is no noise of kind {kind!r}; choose one of {', '.join(KINDS)}")
     true, seed, n_classes = _labels(labels, n_classes), int(seed), int(n_classes)
-    options = dict(rate=rate or None, inclusive=inclusive or None, class_map=class_map, matrix=matrix, file=file)
+    if not isinstance(inclusive, bool): raise UserError(f'inclusive is {inclusive!r}; give True or False')
+    asked = None if isinstance(rate, (int, float, np.number)) and rate == 0 else rate
+    options = dict(rate=asked, inclusive=inclusive or None, class_map=class_map, matrix=matrix, file=file)
     extra = [o for o, v in options.items() if v is not None and o not in READS[kind]]
     if extra:
         reads = ' and '.join(READS[kind]) or 'no option'
         raise UserError(f"kind '{kind}' reads {reads}, not {' or '.join(extra)}; leave {' and '.join(extra)} away "
                         '(rate=None where a kind has none)')
-    if not isinstance(inclusive, bool): raise UserError(f'inclusive is {inclusive!r}; give True or False')
     rate = as_rate(rate, kind) if 'rate' in READS[kind] else None
 
     if kind == 'given' and (file is None) == (matrix is None):

@@ -20,7 +20,7 @@ import torch
 
 from . import __version__
 from .augment import OP_SETS, ops_of
-from .data import UserError
+from .checks import UserError, as_path
 from .methods import make
 from .models import TINY
 from .noise import READS, as_rate
@@ -142,7 +142,8 @@ def read_spec(
     path,       # of a spec.json, or of a run folder
 ) -> Spec:
     "Read a `Spec` from a file."
-    path = Path(path)/'spec.json' if Path(path).is_dir() else Path(path)
+    path = as_path(path)
+    if path.is_dir(): path = path/'spec.json'
     try: d = json.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError: raise UserError(f'{path} does not exist; a run folder holds spec.json') from None
     except OSError as e: raise UserError(f'{path}: {e.strerror}; expected a spec.json that can be read') from None

@@ -16,9 +16,9 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
-from .checks import UserError, as_labels, write_whole
+from .checks import UserError, as_labels, as_path, write_whole
 from .stage import ROOM, Stage, checked
 from .track import collapse, in_use, memorisation
 
@@ -26,8 +26,12 @@ from .track import collapse, in_use, memorisation
 class Indexed(Dataset):
     "A dataset whose samples end in their index: `(x, y)` becomes `(x, y, i)`."
     def __init__(self,
-        dataset: Dataset,   # with samples that are tuples, such as (picture, label)
-    ): self.dataset = dataset
+        dataset: Dataset,   # with a length, and samples that are tuples, such as (picture, label)
+    ):
+        by_index = hasattr(dataset, '__getitem__') and hasattr(dataset, '__len__')
+        if not by_index or isinstance(dataset, IterableDataset):
+            raise UserError(f'a {type(dataset).__name__}; a dataset with a length, and samples by index, was expected')
+        self.dataset = dataset
 
     def __len__(self) -> int: return len(self.dataset)
 
@@ -92,18 +96,18 @@ class Fed(Kept):
         memory: int = 400*2**20,    # bytes that all of it may take; when they are full, every second epoch is dropped
     ):
         for what, v, least in (('n', n, 1), ('n_classes', n_classes, 2), ('memory', memory, 1)):
-            if not isinstance(v, (int, np.integer)) or isinstance(v, bool) or v < least:
+            if not isinstance(v, (int, np.integer)) or isinstance(v, bool) or not least <= v < 2**48:
                 raise UserError(f'{what}={v!r}; a whole number from {least} was expected')
-        self.n, self.n_classes, self.memory = int(n), int(n_classes), int(memory)
+        self.n, self.n_classes, self.memory = n, n_classes, memory = int(n), int(n_classes), int(memory)
         p, stage = 4*(n + 1)*(n_classes + 1), min(n, ROOM//n_classes)*(4*n_classes + 16)
-        self._stage = Stage(self.n, self.n_classes, summed=p <= memory/2)
-        self._an_epoch = self.n*(4 + self._stage.kind.itemsize)
-        self._fixed = stage + self._an_epoch + 16*self.n + p*bool(self._stage.sums)
+        self._an_epoch = n*(4 + np.min_scalar_type(-n_classes).itemsize)     # of predictions: an integer, -1 for none
+        self._fixed = stage + self._an_epoch + 16*n + p*(p <= memory/2)
         self.most = (self.memory - self._fixed)//self._an_epoch     # epochs
         if self.most < 2: raise UserError(
             f'memory={memory:,} bytes; {n:,} images of {n_classes:,} classes take {self._fixed:,} and '
             f'{self._an_epoch:,} an epoch, and two epochs are the least')
-        self.labels = np.full(self.n, -1)       # N int64: the given labels last seen
+        self._stage = Stage(n, n_classes, summed=p <= memory/2)
+        self.labels = np.full(n, -1)            # N int64: the given labels last seen
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -123,6 +127,8 @@ class Fed(Kept):
     ):
         "Close the epoch; images that were not seen in it are NaN and -1 there."
         epoch = self.epoch + 1 if epoch is None else epoch
+        if isinstance(epoch, bool) or not isinstance(epoch, (int, np.integer)):
+            raise UserError(f'epoch={epoch!r}; a whole number was expected, or None for the next one')
         if epoch <= self.epoch: raise UserError(f'epoch {epoch} after epoch {self.epoch}; a later one was expected')
         row = self._stage.close(epoch)
         self.labels = np.where(row['pred'] >= 0, row.pop('labels'), self.labels)
@@ -146,6 +152,8 @@ class Stateful(Fed):
         state: dict,    # from `state_dict`
     ):
         "Go on from a state; what was tracked here is forgotten."
+        if not isinstance(state, dict) or not {*SAID, *HELD} <= state.keys():
+            raise UserError(f'state: a {type(state).__name__} of something else; what state_dict gives was expected')
         if any(state[k] != getattr(self, k) for k in ('n', 'n_classes')):
             raise UserError(f"this was tracked of {state['n']:,} images and {state['n_classes']:,} classes, and here "
                             f'are {self.n:,} and {self.n_classes:,}: it is of other data')
@@ -171,13 +179,14 @@ class Stored(Stateful):
         "Write all epochs that were closed to a file."
         def write(part):
             with open(part, 'wb') as file: np.savez(file, **{k: np.asarray(v) for k, v in self.state_dict().items()})
-        write_whole(Path(path), write)
+        write_whole(as_path(path), write)
 
     @classmethod
     def load(cls,
         path: str | Path,   # what `save` wrote
     ) -> 'Tracker':
         "A tracker that goes on where it was saved."
+        path = as_path(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 if not {*SAID, *HELD} <= set(file.files): raise ValueError('something else')

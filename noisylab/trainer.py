@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .checks import UserError, as_pixels, write_whole
+from .checks import UserError, as_path, as_pixels, write_whole
 from .images import Images
 from .loop import NOTES, Steered, check_parts, outputs
 from .models import cost
@@ -202,7 +202,7 @@ CONTENT = dict(spec=dict, epoch=int, step=int, in_epoch=int, n_seen=int, seconds
 
 def read_state(folder) -> dict:
     "The checkpoint of a run folder."
-    path = Path(folder)/'checkpoint.pt'
+    path = as_path(folder, 'folder')/'checkpoint.pt'
     if not path.exists():
         raise UserError(f'{path} does not exist; '
                         'expected a run folder that `noisylab train --out` or Trainer(out=...) wrote')
@@ -318,14 +318,13 @@ class Trainer(Stepper):
         **parts,                            # `train`, `test`, `net`, `layer`, `method`, see `Setup`
     ):
         check_parts(spec, **parts)
-        if not (out is None or isinstance(out, (str, Path))):
-            raise UserError(f'out is a {type(out).__name__}; expected the name of a run folder, or None')
+        out = None if out is None else as_path(out, 'out')
         if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
             raise UserError(f'checkpoint_every={checkpoint_every!r}; expected a whole number of epochs, at least 1')
-        if out and (Path(out)/'checkpoint.pt').exists():
+        if out and (out/'checkpoint.pt').exists():
             raise UserError(f'{out} holds a run already; go on with it (Trainer.resume, --resume) or name another')
         super().__init__(spec, **parts)
-        self.out, self.checkpoint_every = Path(out) if out else None, checkpoint_every
+        self.out, self.checkpoint_every = out, checkpoint_every
         if self.out: write_whole(self.out/'spec.json', self.spec.to_json())
 
     @classmethod
@@ -344,9 +343,10 @@ class Trainer(Stepper):
 
     def save(self, folder: str | Path | None = None):
         "Write the checkpoint and the history, to the run folder or another."
-        if not (folder or self.out): raise UserError('save(folder) needs a folder: this run was started without out=')
+        if folder is None: folder = self.out
+        if folder is None: raise UserError('save(folder) needs a folder: this run was started without out=')
         self.sound()
-        folder, st = Path(folder or self.out), state(self)
+        folder, st = as_path(folder, 'folder'), state(self)
         write_whole(folder/'spec.json', self.spec.to_json())
         write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
         write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
