@@ -19,7 +19,8 @@ from noisylab.lab import Lab
 from noisylab.spec import Spec
 from noisylab.trainer import Trainer
 
-spec = Spec(epochs=10_000, schedule='constant', settings=dict(alpha_shape='one', w_cluster={clusters}))
+spec = Spec(noise='symmetric', rate=.8, epochs=10_000, schedule='constant',
+            settings=dict(alpha_shape='one', w_cluster={clusters}))
 trainer, go, ended = Trainer(spec), threading.Event(), threading.Event()
 def train():
     for _ in trainer.steps():

@@ -39,8 +39,8 @@ class Bench:
         self.steps, self.device = args.steps, args.device
         n = args.steps*args.batch
         self.train, self.test, self.what = images(n)
-        self.base = dict(model='resnet18', width=args.width, batch=args.batch, epochs=4, rate=.4, watch=200, lr=.05,
-                         schedule='constant', eval_every=4, precision='fp32')
+        self.base = dict(model='resnet18', width=args.width, batch=args.batch, epochs=4, noise='symmetric', rate=.4,
+                         watch=200, lr=.05, schedule='constant', eval_every=4, precision='fp32')
 
     def trainer(self, method='paper', out=None, **fields):
         return Trainer(Spec(**self.base | dict(method=method, device=self.device) | fields), out,

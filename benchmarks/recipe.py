@@ -72,7 +72,7 @@ def agreement(table, key):
     "For each image held out: does the network say its given label? Kept beside the run, whose weights may go."
     path = table.folder/key/'agreement.npy'
     if not path.exists():
-        seen = Trainer.resume(table.folder/key, device='auto').predict('val')
+        seen = Trainer.resume(table.folder/key, device='auto').seen_of('val')
         np.save(path, (seen.p.argmax(1) == seen.labels).cpu().numpy())
     return np.load(path).astype(float)
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from .data import UserError
 
 # %% auto #0
-__all__ = ['TABLE', 'OPS_CUTOUT', 'OPS', 'DIGIT_OPS', 'Draws', 'geometric', 'Op', 'RandAugment', 'Weak', 'views']
+__all__ = ['TABLE', 'OPS_CUTOUT', 'OPS', 'DIGIT_OPS', 'OP_SETS', 'Draws', 'geometric', 'Op', 'ops_of', 'RandAugment', 'Weak',
+           'views']
 
 # %% ../nbs/02_augment.ipynb #e5a8a9e0
 def _words(shape: tuple[int, ...], *key: int) -> np.ndarray:
@@ -178,6 +179,20 @@ TABLE = {
 OPS_CUTOUT = tuple(TABLE)    # all fifteen
 OPS        = OPS_CUTOUT[:14]  # torchvision's, in its order
 DIGIT_OPS  = ('Identity', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY', 'Rotate', 'Brightness', 'Cutout')
+OP_SETS    = dict(randaugment=OPS, cutout=OPS_CUTOUT, digits=DIGIT_OPS)
+
+# %% ../nbs/02_augment.ipynb #daa38bf2
+def ops_of(
+    ops,                # a name in `OP_SETS` or in `TABLE`, or several names in `TABLE`
+) -> tuple[str, ...]:   # names in `TABLE`
+    "The operations that `ops` names."
+    names = OP_SETS.get(ops, (ops,)) if isinstance(ops, str) else ops
+    if not isinstance(names, (tuple, list)) or not names or not all(isinstance(o, str) for o in names):
+        raise UserError(f"ops={ops!r}; expected {', '.join(map(repr, OP_SETS))}, or operations such as 'Rotate'")
+    unknown = [o for o in names if o not in TABLE]
+    if unknown: raise UserError(f"unknown operations {unknown}; expected names of {list(TABLE)}, or one of "
+                                f"{list(OP_SETS)} for a set of them; or add one to `TABLE`")
+    return tuple(names)
 
 # %% ../nbs/02_augment.ipynb #e9b4ae90
 _BLOCK = 2**18  # values worked on at once on a CPU: 1 MiB as float32, what a cache holds
@@ -220,13 +235,10 @@ def _steps(do: Callable, x: Tensor, keys: np.ndarray, spots: np.ndarray, out: Te
 
 # %% ../nbs/02_augment.ipynb #afbde543
 def _check(ra: RandAugment) -> None:
-    "Refuse operations that are not in `TABLE`, and numbers out of range."
-    unknown = [o for o in ra.ops if o not in TABLE]
-    if unknown or not ra.ops:
-        raise UserError(f"unknown operations {unknown}; expected names of {list(TABLE)}; or add one to `TABLE`")
-    for name, low, high in (('n', 0, 99), ('bins', 2, 10**6), ('m', 0, ra.bins - 1), ('fill', 0, 255)):
-        v = getattr(ra, name)
-        if not isinstance(v, int) or not low <= v <= high:
+    "Refuse numbers out of range."
+    for name, low, high in (('n', 0, 99), ('bins', 2, 10**6), ('m', 0, None), ('fill', 0, 255)):
+        v, high = getattr(ra, name), ra.bins - 1 if high is None else high
+        if isinstance(v, bool) or not isinstance(v, int) or not low <= v <= high:
             raise UserError(f"{name} is {v!r}; expected a whole number {low} … {high}; give one of these")
 
 # %% ../nbs/02_augment.ipynb #e60e91f3
@@ -235,12 +247,12 @@ class RandAugment:
     "RandAugment (Cubuk et al. 2020) with operations of its own for each sample; plain values, safe to copy and store."
     n: int = 2                  # operations one after the other, 0 or more
     m: int = 9                  # magnitude, 0 … bins-1
-    ops: tuple[str, ...] = OPS  # names in `TABLE`
+    ops: tuple[str, ...] = OPS  # names in `TABLE`, or what else `ops_of` takes
     bins: int = 31              # number of magnitudes
     fill: int = 0               # value outside of a moved image and in a cutout, 0 … 255
 
     def __post_init__(self):
-        object.__setattr__(self, 'ops', tuple(self.ops))
+        object.__setattr__(self, 'ops', ops_of(self.ops))
         _check(self)
 
     def draw(self,
@@ -288,8 +300,9 @@ class Weak:
     flip: bool = True  # left to right; digits want False
 
     def __post_init__(self):
-        if not isinstance(self.pad, int) or not 0 <= self.pad <= 127:
+        if isinstance(self.pad, bool) or not isinstance(self.pad, int) or not 0 <= self.pad <= 127:
             raise UserError(f"pad is {self.pad!r}; expected a whole number of pixels 0 … 127; 4 is usual at 32×32")
+        if not isinstance(self.flip, bool): raise UserError(f'flip is {self.flip!r}; expected True or False')
 
     def draw(self,
         n_images: int,   # number of images in the whole dataset

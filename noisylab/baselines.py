@@ -33,7 +33,7 @@ def _within(method, **ranges):
 @dataclass
 class Simple(Method):
     "A loss of logits and given labels."
-    author: ClassVar[dict] = AUTHOR
+    def author(self, n_classes): return AUTHOR
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor: raise NotImplementedError
     def terms(self, net, b, s):
         return {type(self).__name__.lower(): self.loss(net(b.weak).logits.float(), b.labels)}
@@ -72,9 +72,10 @@ class SL(Simple):
     live: ClassVar[tuple] = ('a', 'b')
 
     def check(self): _within(self, a=(0, 1e4), b=(0, 1e4))
-    def stages(self, n_classes):
-        return (Stage('train', 150, .1, (80/150, 120/150)) if _many(n_classes) else
-                Stage('train', 120, .01, (1/3, 2/3)),)
+    def author(self, n_classes): return AUTHOR | dict(weight_decay=2*.01 if _many(n_classes) else 0.)
+    def stages(self, n_classes):        # of 391 steps an epoch
+        return (Stage('train', 150, .1, (80/150, 120/150), fade=150*391*5e-3) if _many(n_classes) else
+                Stage('train', 120, .01, (1/3, 2/3), fade=120*391*1e-4),)
     def loss(self, logits, labels):
         own = (6., .1) if _many(logits.shape[1]) else (.1, 1.)
         return sl(logits, labels, *(o if v is None else v for v, o in zip((self.a, self.b), own)))
@@ -86,11 +87,11 @@ class Forward(Method):
     T: tuple | None = None              # C×C rows, P(given | true) where it is known; None: estimated
     percentile: float | None = None     # see `estimate_T`; None: 97 (100 from 100 classes on)
     paper: ClassVar[str] = 'Patrini et al. 2017'
-    author: ClassVar[dict] = AUTHOR
     passes_per_step: ClassVar[float] = 7/6      # at most: predictions after each epoch of the first half
 
     @property
     def holdout(self): return .1 if self.T is None else 0.
+    def author(self, n_classes): return AUTHOR | dict(weight_decay=2e-3 if _many(n_classes) else 2e-4)
     def stages(self, n_classes):
         epochs, drops = (150, (80/150, 120/150)) if _many(n_classes) else (120, (1/3, 2/3))
         last = Stage('train', epochs, .1, drops, restart=True)
@@ -99,8 +100,10 @@ class Forward(Method):
     def check(self):
         _within(self, percentile=(0, 100))
         if self.T is None: return
-        rows = [len(r) for r in self.T]
-        good = rows == [len(rows)]*len(rows) and all(abs(sum(r) - 1) < 1e-6 and min(r) >= 0 for r in self.T)
+        try:
+            T = torch.tensor(self.T, dtype=torch.float64)
+            good = T.ndim == 2 and T.shape[0] == T.shape[1] > 0 and (abs(T.sum(1) - 1) < 1e-6).all() and (T >= 0).all()
+        except (TypeError, ValueError, RuntimeError): good = False
         if not good: raise UserError('T: expected a square of probabilities; row i is P(given | true i) and sums to 1')
 
     def begin(self, n_classes, n_images, device):
@@ -139,10 +142,9 @@ class GCE(Method):
     truncated: bool = False
     k: float = .5               # truncated: kept are the images with p_y > k
     paper: ClassVar[str] = 'Zhang and Sabuncu 2018'
-    author: ClassVar[dict] = AUTHOR
 
-    def check(self):
-        _within(self, q=(1e-3, 1), k=(0, 1))
+    def check(self): _within(self, q=(1e-3, 1), k=(0, 1))
+    def author(self, n_classes): return AUTHOR
 
     def stages(self, n_classes):
         epochs, start, end = (150, 80, 120) if _many(n_classes) else (120, 40, 80)
@@ -182,10 +184,10 @@ class JO(Method):
     lr: float = .08         # learning rate of the first stages, high and constant, under schedule='author'
     memory: int = 10        # epochs whose predictions make the labels, at the authors' 320; scaled with them
     paper: ClassVar[str] = 'Tanaka et al. 2018'
-    author: ClassVar[dict] = AUTHOR
     live: ClassVar[tuple] = ('a', 'b')
 
     def check(self): _within(self, a=(0, 1e4), b=(0, 1e4), lr=(1e-6, 100), memory=(1, 1000))
+    def author(self, n_classes): return AUTHOR
     def stages(self, n_classes):
         return (Stage('given labels', 70, self.lr), Stage('renewed labels', 130, self.lr),
                 Stage('retrain', 120, .2, (1/3, 2/3), restart=True))
@@ -227,19 +229,19 @@ class PENCIL(Method):
     "Label distributions learned by gradient descent along with the network."
     a: float = .4               # weight of the compatibility with the given label
     b: float = .1               # weight of the entropy
-    lam: float | None = None    # λ, step size of the labels; None: the authors' 600 (10,000 from 100 classes on),
-                                # over C unless `faithful`: their code averages over the classes, too
+    lam: float | None = None    # λ, step size of the labels; None: the authors' 600 (10,000 from 100 classes on)
     lr: float | None = None     # of stages 1 and 2 under schedule='author'; None: 0.06 (0.35)
     k: float = 10.              # of ỹ's one given label at the start
-    faithful: bool = False      # as the authors' code computes it, see `robust.pencil_terms`; stage 3 ends at lr 0
+    summed: bool = False        # not as the authors' code has it: see `robust.pencil_terms`; λ=None is over C then, and
+                                # stage 3 ends at a hundredth of its learning rate instead of at 0
     paper: ClassVar[str] = 'Yi and Wu 2019'
-    author: ClassVar[dict] = AUTHOR
     live: ClassVar[tuple] = ('a', 'b', 'lam')
 
     def check(self): _within(self, a=(0, 1e4), b=(0, 1e4), lam=(0, 1e6), lr=(1e-6, 100), k=(0, 1000))
+    def author(self, n_classes): return AUTHOR
     def stages(self, n_classes):
         lr = (.35 if _many(n_classes) else .06) if self.lr is None else self.lr
-        last = Stage('labels fixed', 120, .2, (1/3, 2/3), factor=0. if self.faithful else .1)
+        last = Stage('labels fixed', 120, .2, (1/3, 2/3), factor=.1 if self.summed else 0.)
         return Stage('given labels', 70, lr), Stage('labels learned', 130, lr), last
 
     def begin(self, n_classes, n_images, device): self.n_classes, self.now = n_classes, None
@@ -253,7 +255,7 @@ class PENCIL(Method):
         logits = net(b.weak).logits.float()
         if self.stage == 0: return {'ce': F.cross_entropy(logits, b.labels)}
         y = self.y[b.index].requires_grad_(self.stage == 1)
-        res = pencil_terms(logits, y, b.labels, self.faithful)
+        res = pencil_terms(logits, y, b.labels, self.summed)
         if self.stage == 2: return {'kl': res['kl']}
         self.now = b.index, y
         return res
@@ -262,7 +264,7 @@ class PENCIL(Method):
         "The labels' own step, with the plain gradient of the batch."
         if self.now is None: return
         index, y = self.now
-        own = (10_000. if _many(self.n_classes) else 600.)/(1 if self.faithful else self.n_classes)
+        own = (10_000. if _many(self.n_classes) else 600.)/(self.n_classes if self.summed else 1)
         self.y[index] -= (own if self.lam is None else self.lam)*y.grad
         self.now = None
 

@@ -25,9 +25,8 @@ TRAIN = {   # heading → option → (type, what it means)
         size=(int, "side of the images in pixels (default: as they are)"),
         on_bad=(str, "a file that can't be used: raise, or skip and list it")),
     'noise': dict(
-        noise=(str, "none, symmetric, asymmetric, instance, human:worse (or aggregate, random1…), given; "
-                    "images of your own: none"),
-        rate=(float, "share of wrong labels, 0 to 1"),
+        noise=(str, "none, symmetric, asymmetric, instance, human:worse (or aggregate, random1…), given"),
+        rate=(float, "share of labels made wrong, 0 to below 1; goes with --noise"),
         val=(float, "share of training images held out with their noisy labels, to choose settings by")),
     'method and network': dict(
         method=(str, "ce, paper, balanced, … (see: noisylab methods)"),
@@ -40,7 +39,7 @@ TRAIN = {   # heading → option → (type, what it means)
     'training': dict(
         epochs=(int, "(default: 60 on digits, else 300; images of your own: by their number)"),
         batch=(int, "(default: 64 on digits, else 128; images of your own: by their number)"),
-        lr=(float, "learning rate at the start"),
+        lr=(float, "learning rate at the start (default: 0.1; with --schedule author the method's own)"),
         schedule=(str, "step: lr/10 at half and three quarters; cosine; constant; author: the method's own"),
         seed=(int, "of noise, weights, order and augmentation"),
         eval_every=(int, "epochs between evaluations"),
@@ -72,13 +71,15 @@ def spec_of(
     "The run that the options of `train` ask for."
     from noisylab.advice import advise
     from noisylab.data import NAMES
-    from noisylab.spec import from_dict, read_spec
+    from noisylab.spec import from_dict, read_spec, reopened
     from dataclasses import asdict
     base = asdict(read_spec(args.spec)) if args.spec else {}
     if args.data not in (None, base.get('data')):       # what was settled for other images is open again
         for k in OPEN: base.pop(k, None)
-    if args.noise not in (None, base.get('noise')): base.pop('rate', None)
-    said = base | asked(args, base)
+    if args.noise not in (None, base.get('noise')):
+        base.pop('rate', None)
+        if args.noise.split(':')[0] != base.get('noise', '').split(':')[0]: base.pop('noise_settings', None)
+    said = reopened(base, asked(args, base))
     if said.get('data') in (None, *NAMES): return from_dict(said), {}
     return advise(**said)
 
@@ -289,7 +290,7 @@ def _train_parser(sub):
     p = sub.add_parser('train', help='train a classifier on noisy labels',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Train a classifier on noisy labels.', epilog="""examples:
-  noisylab train --rate 0.8 --out runs/digits
+  noisylab train --noise symmetric --rate 0.8 --out runs/digits
   noisylab train --data cifar10 --noise symmetric --rate 0.6 --method paper --epochs 30 --out runs/a
   noisylab train --data my_images/ --out runs/mine
   noisylab train --resume --out runs/a""")

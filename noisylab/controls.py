@@ -7,14 +7,14 @@ __all__ = ['GROUPS', 'CONTROLS', 'KEYS', 'SPEC_KEYS', 'METHOD_KEYS', 'SIDES', 'P
            'changed', 'presets']
 
 # %% ../nbs/14_controls.ipynb #0e409b9e
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 
 from .advice import width_for
 from .data import UserError
 from .methods import METHODS, find, make
 from .noise import READS
-from .spec import Spec, device_of, resolve
+from .spec import Spec, device_of, from_dict, reopened, resolve
 
 # %% ../nbs/14_controls.ipynb #b7b1b66a
 def _control(key, label, group, kind, hint='', live=False, lo=0, hi=1, step=.01, log=False, unit='', options=()):
@@ -88,7 +88,6 @@ def values(
     side = side or spec.size or SIDES.get(spec.data)
     full = resolve(spec, side) if side else spec
     res = {k: getattr(full, k) for k in SPEC_KEYS} | {k: None for k in METHOD_KEYS}
-    if 'rate' in READS[full.noise] and res['rate'] is None: res['rate'] = .8
     return res | own(full.method) | {k: v for k, v in spec.settings.items() if k in METHOD_KEYS}
 
 # %% ../nbs/14_controls.ipynb #d83e76a8
@@ -106,7 +105,7 @@ def spec_of(
     if 'rate' not in READS.get(plain['noise'], ('rate',)): plain['rate'] = None
     if plain['data'] != base.data: plain |= dict(size=None, grey=None)
     notes = base.noise_settings if plain['noise'] == base.noise else {}
-    return replace(base, **plain, settings=kept | new, noise_settings=notes)
+    return from_dict(reopened(asdict(base), plain | dict(settings=kept | new, noise_settings=notes)))
 
 def unused(
     shown: dict,    # from `values`
@@ -127,31 +126,35 @@ def changed(
 ) -> dict:
     "The values after one control was moved; `UserError` if that makes no run."
     if key not in shown: raise UserError(f"there is no control {key!r}; there are {', '.join(KEYS)}")
+    if not (value is None or isinstance(value, (bool, int, float, str))):
+        raise UserError(f'{key}={value!r}; expected a number, a text or None')
     new = shown | {key: value}
     if key == 'method': new |= {k: None for k in METHOD_KEYS} | own(value)
+    if key == 'method' and base.schedule == 'author': new |= dict(lr=None, epochs=None, batch=None)     # its authors'
     if key == 'data':
         width = width_for(SIDES.get(value, 0), device_of(base.device))
         free = dict(epochs=None, batch=None, n=None, m=None, model='auto', width=width)
         full = values(replace(base, data=value, **free))
         new |= {k: full[k] for k in free}
-    if key == 'noise': new['rate'] = (shown['rate'] or .4) if 'rate' in READS[value] else None
+    if key == 'noise': new['rate'] = (shown['rate'] or .4) if 'rate' in READS.get(value, ()) else None
     spec_of(new, base)
     return new
 
 # %% ../nbs/14_controls.ipynb #2b4a7a3e
 PRESETS = (
     dict(name='balanced', title='Balanced', line='sees through 80% wrong labels',
-         spec=dict(method='balanced', rate=.8),
+         spec=dict(method='balanced', noise='symmetric', rate=.8),
          hint='Bootstrapping and restoration, kept from collapsing: eight of ten labels are wrong, and it learns'),
     dict(name='memorise', title='Plain training', line='learns the wrong labels by heart',
-         spec=dict(method='ce', rate=.8),
+         spec=dict(method='ce', noise='symmetric', rate=.8),
          hint='Cross-entropy: watch test accuracy rise, then fall, while wrong labels are memorised'),
     dict(name='augment', title='Augmentation alone', line='forgets more slowly',
-         spec=dict(method='ce_augmented', rate=.8), hint='The same loss on augmented images'),
+         spec=dict(method='ce_augmented', noise='symmetric', rate=.8), hint='The same loss on augmented images'),
     dict(name='collapse', title='Paper, 80% wrong', line='its equations collapse',
-         spec=dict(method='paper', rate=.8), hint='Bootstrapping begins before the network has learned anything'),
-    dict(name='hold', title='Paper, 60% wrong', line='its equations hold', spec=dict(method='paper', rate=.6),
-         hint='The same with fewer wrong labels'),
+         spec=dict(method='paper', noise='symmetric', rate=.8),
+         hint='Bootstrapping begins before the network has learned anything'),
+    dict(name='hold', title='Paper, 60% wrong', line='its equations hold',
+         spec=dict(method='paper', noise='symmetric', rate=.6), hint='The same with fewer wrong labels'),
 )
 
 def presets(
@@ -163,7 +166,7 @@ def presets(
                              Path(root)/'CIFAR-N'/'CIFAR-10_human.pt') if p.is_file()), None)
     human = dict(name='human', title='Human labels', line='CIFAR-10N: what people got wrong',
                  hint='40% wrong labels as people gave them, not drawn at random; 5,000 images',
-                 spec=dict(data='cifar10', noise='human:worse', rate=None, noise_settings=dict(file=str(file)),
+                 spec=dict(data='cifar10', noise='human:worse', noise_settings=dict(file=str(file)),
                            train_size=5000, epochs=30, root=root,
                            width=width_for(SIDES['cifar10'], device_of(device))))
     return [*PRESETS, human] if file else list(PRESETS)

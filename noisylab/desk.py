@@ -16,7 +16,8 @@ from . import controls
 from .controls import CONTROLS
 from .data import Images, UserError
 from .embed import Mapper
-from .loop import LIVE
+from .loop import LIVE, check_parts
+from .methods import make
 from .session import Session
 from .watching import FINAL
 from .spec import Spec
@@ -28,11 +29,13 @@ def sentence(text: str) -> str:
 
 def story(
     session: Session | None,
+    noise: str = 'none',    # what is done to the labels of the next run
 ) -> tuple[str, str]:   # 'error', 'warning' or 'info'; a sentence
     "How a run stands, in words."
     s = session
-    if s is None: return 'info', ('Nothing runs yet. Press Start: labels are made wrong, then a network learns from '
-                                  'them while you watch and steer.')
+    if s is None:
+        first = 'labels are made wrong, then ' if noise != 'none' else ''
+        return 'info', f'Nothing runs yet. Press Start: {first}a network learns from labels while you watch and steer.'
     if s.status == 'failed': return 'error', f'This run has failed: {s.message}'
     if s.status != 'stopped' and s.message: return 'warning', sentence(s.message)
     if s.status == 'starting' or s.trainer is None: return 'info', 'Loading the images and building the network …'
@@ -75,13 +78,14 @@ class Said:
 class Runs(Said):
     "Runs, one of them shown, and the settings of the next one."
     def __init__(self,
-        spec: Spec = Spec(),
+        spec: Spec | None = None,       # of the next start; None: the first preset, on images of your own none
         *,
         train: Images | None = None,    # instead of loading `spec.data`
         test: Images | None = None,
         mapper=None,                    # makes maps; None: a worker process, begun with the first run
     ):
-        if (train is None) != (test is None): raise UserError('only one of train= and test= was given; give both')
+        if spec is None: spec = Spec(**controls.PRESETS[0]['spec'] if train is None else {})
+        check_parts(spec, train=train, test=test)
         self.base, self.parts, self.mapper = spec, dict(train=train, test=test), mapper
         self.runs, self._ids, self._names, self._count, self._homes = [], {}, {}, 0, {}
         self.shown, self.aside, self.preset, self.said = None, None, None, None
@@ -142,8 +146,8 @@ class Settings(Runs):
     def live(self) -> list[str]:
         "Controls that act on the run shown, now."
         s = self.shown
-        if not self.going or s.trainer is None: return []
-        ways = LIVE + s.trainer.method.live
+        if not self.going: return []
+        ways = LIVE + (s.trainer.method if s.trainer else make(s.spec.method, **s.spec.settings)).live
         return [c['key'] for c in CONTROLS if c['live'] and c['key'] in ways]
 
     @property
@@ -254,7 +258,7 @@ def buttons(status: str, runs: int) -> list[str]:
 
 def told(desk: Desk) -> tuple[str, str]:
     "The status line: a failure always, else the answer to the last button, else how the run stands."
-    how, said = story(desk.shown), desk.said
+    how, said = story(desk.shown, desk.values['noise']), desk.said
     if not said or said == how: return how
     failed = desk.shown is not None and desk.shown.status == 'failed'
     return ('error', f'{how[1]} · {said[1]}') if failed else said

@@ -30,7 +30,9 @@ def _error(message):
 
 def _table(features, least):
     "`features` as a finite float64 table of at least `least` rows, or what is wrong with them."
-    x = np.asarray(features, dtype=np.float64)
+    try: x = np.asarray(features, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _error(f'features are a {type(features).__name__}; expected numbers, one row an image') from None
     if x.ndim != 2: raise _error(f"features have shape {x.shape}; expected images × numbers; flatten the rest")
     if len(x) < least: raise _error(f"{len(x)} images are too few; expected at least {least}; take more of them")
     bad = ~np.isfinite(x).all(1)
@@ -63,6 +65,9 @@ def tsne(
     "A t-SNE map of `features`; from `init`, the map before, points move to their new places and do not jump."
     try: import openTSNE
     except ImportError as e: raise ImportError('the map needs openTSNE: pip install "noisylab[lab]"') from e
+    for k, v, least in (('perplexity', perplexity, 1), ('n_jobs', n_jobs, 1), ('seed', seed, 0)):
+        if isinstance(v, bool) or not isinstance(v, (int, float, np.number)) or not least <= v < 2**32:
+            raise _error(f'{k}={v!r}; expected a number, at least {least}')
     x = principal(_table(features, 10))
     cold = init is None
     start = _start(x, seed) if cold else _table(init, 10)

@@ -20,7 +20,7 @@ def demo_specs(
     epochs: int = 60,
 ) -> dict:      # folder name → `Spec`
     "Four methods on digits at 80% symmetric noise, the same budget each."
-    return {f'{m}-{s}': Spec(method=m, rate=.8, seed=s, epochs=epochs, device='cpu')
+    return {f'{m}-{s}': Spec(method=m, noise='symmetric', rate=.8, seed=s, epochs=epochs, device='cpu')
             for s in seeds for m in DEMO.values()}
 
 # %% ../nbs/15_experiments.ipynb #26630d19

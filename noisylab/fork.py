@@ -8,7 +8,7 @@ __all__ = ['FORKED', 'capture', 'take_over', 'forked', 'replay', 'differences', 
 # %% ../nbs/09_fork.ipynb #cf2391ac
 import copy
 from collections import deque
-from dataclasses import fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from .data import UserError
 from .loop import LIVE, NOTES, settled
 from .methods import Method, make
 from .noise import checksum
-from .spec import Spec, from_dict
+from .spec import Spec, from_dict, reopened
 from .trainer import Trainer, load_state, read_state, state
 
 # %% ../nbs/09_fork.ipynb #ef461cb6
@@ -47,9 +47,9 @@ def take_over(
         m = old.get(n, {}).get('momentum_buffer')
         if m is not None and m.shape == p.shape: tr.opt.state[p]['momentum_buffer'] = m.to(p).clone()
     for k in ('epoch', 'step', 'in_epoch', 'seconds', 'history'): setattr(tr, k, st[k])
-    if tr.tracker and st.get('tracker'): tr.tracker.load_state_dict(st['tracker'])
+    if st.get('tracker'): tr.tracker.load_state_dict(st['tracker'])
     tr.method.stage, same = tr.stage, st['spec']['method'] == tr.spec.method
-    if not same and tr.in_epoch: tr.method.on_epoch(tr.epoch, tr.predict)       # a new method begins within an epoch
+    if not same and tr.in_epoch: tr.method.on_epoch(tr.epoch, tr.seen_of)       # a new method begins within an epoch
     if same and st.get('first'): tr.first = {k: v.to(tr.spec.device).clone() for k, v in st['first'].items()}
     if same and st['checksum'] == checksum(tr.labels.cpu().numpy()): tr.method.load_state(st['method'])
     tr.events = [{'step': tr.step, 'fork': dict(settings=settings, spec=st['spec'], events=st['events'])}]
@@ -73,7 +73,8 @@ def forked(
     now = settled(spec, method, events, {k: v for k, v in settings.items() if k in LIVE})
     kept = {} if 'method' in settings else now.settings
     own = kept | settings.get('settings', {}) | {k: v for k, v in settings.items() if k in ways}
-    return replace(now, **{k: v for k, v in settings.items() if k in FORKED and k != 'settings'}, settings=own)
+    new = {k: v for k, v in settings.items() if k in (*FORKED, *LIVE)}
+    return from_dict(reopened(asdict(now), new | dict(settings=own)))
 
 # %% ../nbs/09_fork.ipynb #0156676c
 def replay(

@@ -20,7 +20,7 @@ from typing import Callable
 from .data import UserError
 from .methods import make
 from .schedule import dispatch, processes, run
-from .spec import Spec, cores, from_dict
+from .spec import BROUGHT, Spec, cores, from_dict
 
 # %% ../nbs/15_grid.ipynb #84d15e44
 @dataclass(frozen=True)
@@ -73,16 +73,18 @@ def expand(
     _keys(grid, _TOP, 'the grid')
     if not grid.get('method'): raise UserError('the grid has no [[method]]; expected one or more')
     base, known = grid.get('run', {}), [f.name for f in fields(Spec)]
-    own = {kind: base | grid.get(kind, {}) for kind in ('common', 'author')}
+    theirs = {k: v for k, v in base.items() if k not in BROUGHT}
+    own = dict(common=base | grid.get('common', {}), author=theirs | grid.get('author', {}))
     for kind, f in own.items(): _keys(f, known, f'[run] or [{kind}]')
     common, res = own['common'].get('schedule', 'step'), {}
     data = grid.get('data', [base.get('data', 'digits')])
     if common == 'author': raise UserError("[run] says schedule='author'; say schedules = [\"author\"] instead")
-    noises = _noises(grid.get('noise', [{'kind': 'symmetric'}]))
+    noises = _noises(grid['noise']) if 'noise' in grid else [{}]
     for seed, where, noise, kind, m in product(grid.get('seeds', [0]), data, noises,
                                                grid.get('schedules', ['common']), grid['method']):
         if kind not in ('author', 'common'): raise UserError(f'schedules has {kind!r}; expected "author" or "common"')
-        f = own[kind] | dict(seed=seed, data=where, schedule=common if kind == 'common' else 'author') | noise
+        schedule = common if kind == 'common' else 'author'
+        f = dict(noise='none') | own[kind] | dict(seed=seed, data=where, schedule=schedule) | noise
         a = Asked(m.get('label', m['name']), from_dict(f | _of(m, f) | override))
         if a.key in res: raise UserError(f'the grid asks twice for {a.key}; give one of them another label')
         res[a.key] = a

@@ -203,14 +203,14 @@ def _close_all():
 class Lab(Ears):
     "The live lab: `Lab()` in one cell. State is plain values: `lab.runs[0].history`, `.spec`, `.net`, `.events`."
     def __init__(self,
-        spec: Spec = Spec(),            # what Start runs; the default: digits, 80% of their labels wrong
+        spec: Spec | None = None,       # what Start runs; None: digits, 80% of their labels made wrong
         *,
-        train: Images | None = None,    # images of your own, with `test`
+        train: Images | None = None,    # images of your own, with `test`; with spec=None their labels stay as they are
         test: Images | None = None,
         mapper=None,                    # makes maps, see `noisylab.embed.Mapper`; None: the lab's own
     ):
-        _close_all()
         super().__init__(spec, train=train, test=test, mapper=mapper)
+        _close_all()
         self.closed, self.face = False, Face(self.presets)
         self.face.on_msg(self._heard)
         self.pump = Pump(self, self.face)

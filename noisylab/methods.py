@@ -37,10 +37,11 @@ class Stage(NamedTuple):
     drops: tuple = ()       # multiplied by `factor` at these shares of the stage
     factor: float = .1
     restart: bool = False   # begins with the network's first weights and a fresh optimiser
+    fade: float = 0.        # and, step by step, over 1 + `fade`·t, as Keras' `decay` of a learning rate does
 
     def lr_at(self, t: float) -> float:     # progress in this stage, 0..1
         "The authors' learning rate."
-        return self.lr*self.factor**sum(t >= d - 1e-9 for d in self.drops)
+        return self.lr*self.factor**sum(t >= d - 1e-9 for d in self.drops)/(1 + self.fade*t)
 
 STEP = Stage('train', 300, .1, (.5, .75))   # the paper's training, section 4
 
@@ -70,12 +71,12 @@ class Method:
     "From a batch and a network to named loss terms."
     live: ClassVar[tuple] = ()      # settings that may change during a run, from the next step on
     paper: ClassVar[str] = ''       # where it comes from
-    author: ClassVar[dict] = {}     # what its authors train with: `batch`, `momentum`, `weight_decay`
     holdout: ClassVar[float] = 0.   # share of the training images it needs held out, with their given labels
     passes_per_step: ClassVar[float] = 1.   # cost of a step; cross-entropy's pass forward and back is 1
     stage: ClassVar[int] = 0        # the one that runs, set by the loop before `on_epoch`
 
     def stages(self, n_classes: int) -> tuple: return STEP,
+    def author(self, n_classes: int) -> dict: return {}     # its authors' `batch`, `momentum`, `weight_decay`
     def plan(self, bounds: list): self.bounds = bounds  # called once: first epoch of each stage, and the last's end
     def relabel(self, labels: Tensor) -> str | None:
         "Called with all N given labels before the first step and when they change; says what starts anew, if anything."
@@ -97,7 +98,11 @@ class Method:
     def settings(self) -> dict: return asdict(self)
     def cost(self) -> float: return self.passes_per_step    # of a step, relative to cross-entropy
 
-    def __post_init__(self): self.check()
+    def __post_init__(self):
+        for f in fields(self):
+            if f.type is bool and not isinstance(v := getattr(self, f.name), bool):
+                raise UserError(f'{f.name}={v!r}; expected True or False')
+        self.check()
     def check(self): "Raise `UserError` for settings that make no sense."
 
     def change(self, **new):
@@ -111,7 +116,8 @@ class Method:
 
 # %% ../nbs/06_methods.ipynb #f66e26be
 def _one_of(name, value, allowed):
-    if value not in allowed: raise UserError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
+    if not isinstance(value, str) or value not in allowed:
+        raise UserError(f"{name}={value!r}; expected one of {', '.join(map(repr, allowed))}")
 
 @dataclass
 class CE(Method):
@@ -177,8 +183,6 @@ class PaperSettings(Method):
             v = getattr(self, k)
             if not (v is None or isinstance(v, int) and not isinstance(v, bool)):
                 raise UserError(f'{k}={v!r}; expected a whole number, or None')
-        for k in ('target_grad', 'concat'):
-            if not isinstance(v := getattr(self, k), bool): raise UserError(f'{k}={v!r}; expected True or False')
         if self.concat and self.bn != 'both':
             raise UserError(f"bn={self.bn!r} needs two passes; give concat=False, or bn='both'")
         if not (self.prior is None or isinstance(self.prior, (tuple, list))):
@@ -260,6 +264,7 @@ METHODS = {                 # name → (class or 'module:Class', settings that d
     'sl':             (_LATER + 'SL', {}),
     'jo':             (_LATER + 'JO', {}),
     'pencil':         (_LATER + 'PENCIL', {}),
+    'pencil_summed':  (_LATER + 'PENCIL', dict(summed=True)),
     'paper':          (Paper, {}),
     'balanced':       (Paper, dict(w_cluster=0., alpha_hold=.3, pseudo='weak', tau=2.)),
 }
@@ -268,7 +273,8 @@ def find(
     name: str,      # one of `METHODS`
 ) -> tuple:         # (class, settings that differ from its defaults)
     "The class behind a name."
-    if name not in METHODS: raise UserError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}")
+    if not isinstance(name, str) or name not in METHODS:
+        raise UserError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}")
     cls, own = METHODS[name]
     if isinstance(cls, str):
         module, cls = cls.split(':')

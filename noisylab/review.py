@@ -233,6 +233,12 @@ class Review(Shown):
         per_page: int = 40,             # images
         side: int = 64,                 # pixels of a picture in the grid
     ):
+        if not all(hasattr(suspects, k) for k in ('images', 'index', 'suggested', 'score', 'reason')):
+            raise UserError(f'suspects is a {type(suspects).__name__}; expected what find_suspects gives, for example '
+                            'Review(noisylab.find_suspects(images))')
+        for k, v in dict(per_page=per_page, side=side).items():
+            if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1:
+                raise UserError(f'{k}={v!r}; expected a whole number, at least 1')
         super().__init__(suspects, per_page)
         if features is None: features = getattr(suspects, 'features', None)
         if xy is None: xy = _map_of(features, self.index)

@@ -97,19 +97,20 @@ def jo_terms(
     soft: Tensor,       # B×C soft labels, without gradient
 ) -> dict:
     "Cross-entropy with soft labels, $KL(\\mathrm{uniform} ‖ \\bar p)$ of the batch, and the entropy."
-    log_p, n_classes = F.log_softmax(logits, 1), logits.shape[1]
-    prior = -(log_p.exp().mean(0).clamp_min(1e-8).log().mean() + math.log(n_classes))
+    log_p, (n, n_classes) = F.log_softmax(logits, 1), logits.shape
+    log_mean = torch.logsumexp(log_p, 0) - math.log(n)      # finite, and with a gradient, where a class has vanished
+    prior = -(log_mean.mean() + math.log(n_classes))
     return dict(soft_ce=-(soft*log_p).sum(1).mean(), prior=prior, entropy=entropy_of(logits))
 
-# %% ../nbs/04_robust.ipynb #1af087db
+# %% ../nbs/04_robust.ipynb #6b69d995
 def pencil_terms(
     logits: Tensor,             # B×C
     y: Tensor,                  # B×C, ỹ before its softmax; carries gradient
     labels: Tensor,             # B int64, given
-    faithful: bool = False,     # as the authors' code computes it
+    summed: bool = False,       # KL and entropy summed over classes, cross-entropy of y^d; not as the authors' code
 ) -> dict:
     "PENCIL's three terms, unweighted."
     log_p, log_yd = F.log_softmax(logits, 1), F.log_softmax(y, 1)
-    kl, n_classes = (log_p.exp()*(log_p - log_yd)).sum(1).mean(), logits.shape[1] if faithful else 1
-    compatibility = F.cross_entropy(log_yd.exp() if faithful else y, labels)
+    kl, n_classes = (log_p.exp()*(log_p - log_yd)).sum(1).mean(), 1 if summed else logits.shape[1]
+    compatibility = F.cross_entropy(y if summed else log_yd.exp(), labels)
     return dict(kl=kl/n_classes, compatibility=compatibility, entropy=entropy_of(logits)/n_classes)

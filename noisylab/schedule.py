@@ -28,8 +28,8 @@ def fits(
     "Does the run `done` answer `asked`?"
     elsewhere = ('root', 'device', 'engine')
     plain = lambda s: {k: v for k, v in json.loads(json.dumps(asdict(s))).items() if k not in elsewhere}
-    own, d = ('lr', 'momentum', 'weight_decay') if asked.schedule == 'author' else (), plain(done)
-    return all(v in (None, 'auto') or k in own or v == d[k] for k, v in plain(asked).items())
+    d = plain(done)
+    return all(v in (None, 'auto') or v == d[k] for k, v in plain(asked).items())
 
 def run(
     spec: Spec,

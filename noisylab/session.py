@@ -25,6 +25,7 @@ from .data import Images, UserError
 from . import frames as store
 from .fork import capture, forked, take_over
 from .frames import first_of_each, frame, given_labels, glance, pins, undone, watch
+from .loop import check_parts
 from .spec import Spec, from_dict
 from .steering import Held, Yielding, _fulfil
 from .trainer import Trainer, read_state
@@ -258,6 +259,10 @@ class Session(Kept):
         mapper=None,                    # makes the map, see `noisylab.embed.Mapper`; None: no map
         **parts,                        # `net`, `layer`, `method` of `Trainer`
     ):
+        check_parts(spec, train=train, test=test, **parts)
+        for k, v, least in (('n_map', n_map, 1), ('n_pinned', n_pinned, 0), ('memory', memory, 1)):
+            if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least:
+                raise UserError(f'{k}={v!r}; expected a whole number, at least {least}')
         super().__init__(spec, memory)
         self.parts = dict(train=train, test=test, **parts)
         self.n_map, self.n_pinned, self.mapper = n_map, n_pinned, mapper

@@ -101,7 +101,9 @@ def checked(
     n_classes: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     "A batch as tensors, or a `UserError`."
-    logits = torch.as_tensor(logits)
+    try: logits = torch.as_tensor(logits)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f'logits: a {type(logits).__name__}; floats, B×{n_classes} were expected') from None
     if logits.ndim != 2 or logits.shape[1] != n_classes or not logits.is_floating_point():
         raise UserError(f'logits: {logits.dtype}, shape {tuple(logits.shape)}; floats, B×{n_classes} were expected: '
                         'what the network says of a batch, before softmax')

@@ -43,7 +43,7 @@ def name_in(
     "What the paper calls the method of a row."
     given = row['spec']['settings']
     if row['method'] != 'paper':        # T handed over, or another view, is not what the paper compares with
-        return None if {'view', 'T'} & given.keys() else NAMES.get(row['method'])
+        return None if {'view', 'T', 'summed'} & given.keys() else NAMES.get(row['method'])
     used, own = _spread_settings(row), _spread_settings(row | dict(spec=dict(settings={})))
     if any(v not in (own[k], dict(SWITCHES.values()).get(k)) for k, v in given.items() if k not in OPEN): return None
     on = '+'.join(term for term, (k, off) in SWITCHES.items() if used[k] != off)
@@ -56,13 +56,14 @@ def short_of(
     s, said = row['spec'], []
     if row['method'] not in METHODS: return ['a method that the paper does not have']
     full = {'cifar10': 50_000, 'cifar100': 50_000}.get(row['data'])
-    stages = make(row['method'], **s['settings']).stages(100 if row['data'] == 'cifar100' else 10)
+    method, C = make(row['method'], **s['settings']), 100 if row['data'] == 'cifar100' else 10
+    stages = method.stages(C)
     paper = 50 if row['data'] == 'clothing1m' else 300
     author = s['schedule'] == 'author' and row['data'] != 'clothing1m'      # nobody's epochs are for that
     epochs = round(sum(st.epochs for st in stages)) if author else paper
     if row['epochs'] < epochs: said.append(f"{row['epochs']} of {epochs} epochs")
     if full and s['train_size'] and s['train_size'] < full: said.append(f"{s['train_size']:,} of {full:,} images")
-    held = (s['val'] or 0) - make(row['method'], **s['settings']).holdout
+    held = (s['val'] or 0) - method.holdout
     if held > 0: said.append(f'{held:.0%} of the training images held out')
     if s['width'] != 1: said.append(f"width {s['width']:g}")
     if s['model'].split(':')[0] != 'resnet18': said.append(s['model'])
@@ -74,8 +75,8 @@ def short_of(
         if s['size'] != 224: said.append(f"{s['size']} pixels")
         if s['schedule'] == 'author': said.append('no author\'s training for these images')
     own = dict(momentum=.9, weight_decay=1e-4, lr=.1, batch=32 if row['data'] == 'clothing1m' else 128)
-    if s['schedule'] != 'author': said += [f'{k} {s[k]:g}' for k, v in own.items() if s[k] != v]
-    return said
+    if s['schedule'] == 'author': own |= method.author(C) | dict(lr=stages[0].lr)
+    return said + [f'{k} {s[k]:g}' for k, v in own.items() if s[k] != v]
 
 # %% ../nbs/15_tables.ipynb #bed65b72
 def _same(row):

@@ -55,6 +55,8 @@ class Tracked(Watching):
         classes: Sequence[str] | None = None,   # names; None: those of `images`, or numbers
         name: str = 'your loop',
     ):
+        if not isinstance(tracker, Tracker):
+            raise UserError(f'tracker is a {type(tracker).__name__}; expected a Tracker, such as trainer.tracker')
         own, C = isinstance(images, Images), tracker.n_classes
         if images is not None and len(images) != tracker.n:
             raise UserError(f'{len(images):,} images, but {tracker.n:,} were tracked; all of them, in the order of the '

@@ -16,9 +16,9 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
-from .checks import UserError, as_labels, write_whole
+from .checks import UserError, as_labels, as_path, write_whole
 from .stage import ROOM, Stage, checked
 from .track import collapse, in_use, memorisation
 
@@ -26,8 +26,12 @@ from .track import collapse, in_use, memorisation
 class Indexed(Dataset):
     "A dataset whose samples end in their index: `(x, y)` becomes `(x, y, i)`."
     def __init__(self,
-        dataset: Dataset,   # with samples that are tuples, such as (picture, label)
-    ): self.dataset = dataset
+        dataset: Dataset,   # with a length, and samples that are tuples, such as (picture, label)
+    ):
+        by_index = hasattr(dataset, '__getitem__') and hasattr(dataset, '__len__')
+        if not by_index or isinstance(dataset, IterableDataset):
+            raise UserError(f'a {type(dataset).__name__}; a dataset with a length, and samples by index, was expected')
+        self.dataset = dataset
 
     def __len__(self) -> int: return len(self.dataset)
 
@@ -91,19 +95,19 @@ class Fed(Kept):
         n_classes: int,             # C
         memory: int = 400*2**20,    # bytes that all of it may take; when they are full, every second epoch is dropped
     ):
-        for what, v, least in (('n', n, 1), ('n_classes', n_classes, 2)):
-            if not isinstance(v, (int, np.integer)) or v < least:
+        for what, v, least in (('n', n, 1), ('n_classes', n_classes, 2), ('memory', memory, 1)):
+            if not isinstance(v, (int, np.integer)) or isinstance(v, bool) or not least <= v < 2**48:
                 raise UserError(f'{what}={v!r}; a whole number from {least} was expected')
-        self.n, self.n_classes, self.memory = int(n), int(n_classes), int(memory)
+        self.n, self.n_classes, self.memory = n, n_classes, memory = int(n), int(n_classes), int(memory)
         p, stage = 4*(n + 1)*(n_classes + 1), min(n, ROOM//n_classes)*(4*n_classes + 16)
-        self._stage = Stage(self.n, self.n_classes, summed=p <= memory/2)
-        self._an_epoch = self.n*(4 + self._stage.kind.itemsize)
-        self._fixed = stage + self._an_epoch + 16*self.n + p*bool(self._stage.sums)
+        self._an_epoch = n*(4 + np.min_scalar_type(-n_classes).itemsize)     # of predictions: an integer, -1 for none
+        self._fixed = stage + self._an_epoch + 16*n + p*(p <= memory/2)
         self.most = (self.memory - self._fixed)//self._an_epoch     # epochs
         if self.most < 2: raise UserError(
             f'memory={memory:,} bytes; {n:,} images of {n_classes:,} classes take {self._fixed:,} and '
             f'{self._an_epoch:,} an epoch, and two epochs are the least')
-        self.labels = np.full(self.n, -1)       # N int64: the given labels last seen
+        self._stage = Stage(n, n_classes, summed=p <= memory/2)
+        self.labels = np.full(n, -1)            # N int64: the given labels last seen
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -123,6 +127,8 @@ class Fed(Kept):
     ):
         "Close the epoch; images that were not seen in it are NaN and -1 there."
         epoch = self.epoch + 1 if epoch is None else epoch
+        if isinstance(epoch, bool) or not isinstance(epoch, (int, np.integer)):
+            raise UserError(f'epoch={epoch!r}; a whole number was expected, or None for the next one')
         if epoch <= self.epoch: raise UserError(f'epoch {epoch} after epoch {self.epoch}; a later one was expected')
         row = self._stage.close(epoch)
         self.labels = np.where(row['pred'] >= 0, row.pop('labels'), self.labels)
@@ -137,22 +143,31 @@ class Stateful(Fed):
     def state_dict(self) -> dict:   # numbers, and tensors on the CPU
         "All epochs that were closed, to go on from; copies."
         said, counts = {k: getattr(self, k) for k in SAID}, np.array([r.count for r in self.rows], int)
-        held = (counts, self.epochs, self.loss, self.margin, self.pred, self.labels.copy())
+        at = np.flatnonzero(self.labels >= 0)       # images never seen take no room
+        held = (counts, self.epochs, self.loss[:, at], self.margin[:, at], self.pred[:, at], self.labels.copy())
         return said | {k: torch.from_numpy(v) for k, v in zip(HELD, held)} | \
-            {k: v.cpu().clone() for k, v in self._stage.sums.items()}
+            {k: v.cpu()[at] for k, v in self._stage.sums.items()}
 
     def load_state_dict(self,
         state: dict,    # from `state_dict`
     ):
         "Go on from a state; what was tracked here is forgotten."
+        if not isinstance(state, dict) or not {*SAID, *HELD} <= state.keys():
+            raise UserError(f'state: a {type(state).__name__} of something else; what state_dict gives was expected')
         if any(state[k] != getattr(self, k) for k in ('n', 'n_classes')):
             raise UserError(f"this was tracked of {state['n']:,} images and {state['n_classes']:,} classes, and here "
                             f'are {self.n:,} and {self.n_classes:,}: it is of other data')
         run, (*rows, labels) = self._stage, (state[k].cpu().numpy().copy() for k in HELD)
+        at = np.flatnonzero(labels >= 0)
+        def whole(seen, empty):
+            res = np.full(self.n, empty, seen.dtype)
+            res[at] = seen
+            return res
         run.clear('cpu')
-        run.batch, run.sums = None, {k: state[k].cpu().clone() for k in run.sums if k in state}
+        run.batch, run.sums = None, {k: torch.zeros_like(v, device='cpu') for k, v in run.sums.items() if k in state}
+        for k, v in run.sums.items(): v[at] = state[k].cpu()
         self.labels, self.rows, self.every = labels, [], state['every']
-        for k, e, *measured in zip(*rows): self._keep(Row(int(k), int(e), *(v.copy() for v in measured)))
+        for k, e, *measured in zip(*rows): self._keep(Row(int(k), int(e), *map(whole, measured, (np.nan, np.nan, -1))))
         self.epoch, self.count = state['epoch'], state['count']
 
 # %% ../nbs/05_tracker.ipynb #576cd103
@@ -164,13 +179,14 @@ class Stored(Stateful):
         "Write all epochs that were closed to a file."
         def write(part):
             with open(part, 'wb') as file: np.savez(file, **{k: np.asarray(v) for k, v in self.state_dict().items()})
-        write_whole(Path(path), write)
+        write_whole(as_path(path), write)
 
     @classmethod
     def load(cls,
         path: str | Path,   # what `save` wrote
     ) -> 'Tracker':
         "A tracker that goes on where it was saved."
+        path = as_path(path)
         try:
             with np.load(path, allow_pickle=False) as file:
                 if not {*SAID, *HELD} <= set(file.files): raise ValueError('something else')

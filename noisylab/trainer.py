@@ -12,14 +12,15 @@ import time
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .checks import UserError, write_whole
-from .loop import NOTES, Steered, outputs, restored
+from .checks import UserError, as_path, as_pixels, write_whole
+from .images import Images
+from .loop import NOTES, Steered, check_parts, outputs, restored
 from .models import cost
 from .noise import checksum
 from .spec import Spec, commit, from_dict, hardware, versions
@@ -123,6 +124,8 @@ def look(
 ) -> Views:
     "What there is to see of a training now."
     tr, sp = trainer, trainer.spec
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise UserError(f'n={n!r}; expected a whole number of images, at least 1')
     index = tr.watch[::max(1, len(tr.watch)//n)][:n]
     x, draws = tr.train.take(index), tr.strong.draw(len(tr.train), sp.seed, 0)[index]
     strong, out = tr.strong.apply(x, draws), outputs(tr, tr.train, index)
@@ -143,8 +146,7 @@ class Stepper(Steered):
         super().__init__(spec, **parts)
         self.history, self.latest, self.seconds, self.stopped = [], None, 0., False
         self.on_step, self.on_epoch = [], []    # functions of the trainer, called after each step and each epoch
-        every = len(self.watch) == len(self.fit_index)      # spec.watch is no less than there are images to train on
-        self.tracker = Tracker(len(self.train), self.train.n_classes) if every else None
+        self.tracker = Tracker(len(self.train), self.train.n_classes)
 
     def stop(self):
         "Stop after the step that is running; asking for more steps goes on from there."
@@ -188,7 +190,7 @@ def state(trainer: Stepper) -> dict:
                 aim=dict(lr=float(tr.take.lr), scalars=scalars),
                 checksum=checksum(tr.labels.cpu().numpy()), checkpoint_every=getattr(tr, 'checkpoint_every', None),
                 method=tr.method.state(), net=tr.net.state_dict(), opt=tr.opt.state_dict(), first=tr.first,
-                tracker=tr.tracker and tr.tracker.state_dict())
+                tracker=tr.tracker.state_dict())
 
 # What a checkpoint must hold, each of its kind
 CONTENT = dict(spec=dict, epoch=int, step=int, in_epoch=int, n_seen=int, seconds=float, sums=dict, history=list,
@@ -196,7 +198,7 @@ CONTENT = dict(spec=dict, epoch=int, step=int, in_epoch=int, n_seen=int, seconds
 
 def read_state(folder) -> dict:
     "The checkpoint of a run folder."
-    path = Path(folder)/'checkpoint.pt'
+    path = as_path(folder, 'folder')/'checkpoint.pt'
     if not path.exists():
         raise UserError(f'{path} does not exist; '
                         'expected a run folder that `noisylab train --out` or Trainer(out=...) wrote')
@@ -257,7 +259,7 @@ def load_state(trainer: Stepper, st: dict):
     tr.take.aim(**st['aim'])
     tr.method.stage, first = tr.stage, st.get('first')
     if first: tr.first = {k: v.to(tr.spec.device) for k, v in first.items()}
-    if tr.tracker and st.get('tracker'): tr.tracker.load_state_dict(st['tracker'])
+    if st.get('tracker'): tr.tracker.load_state_dict(st['tracker'])
 
 # %% ../nbs/08_trainer.ipynb #f8537a8b
 SHARES = 'relabelled', 'learned_true', 'pruned', 'pruned_wrong'
@@ -265,6 +267,8 @@ ROW = ('data', 'noise', 'rate', 'method', 'epochs', 'seed', 'n_train', 'best', '
 
 def result(trainer: Stepper) -> dict:
     "One run as one row: `ROW` first, then what explains it."
+    if not trainer.history: raise UserError('nothing has been measured yet; train an epoch or more first, for example '
+                                            'with fit(), and eval_every=1')
     tr, sp, curve = trainer, trainer.spec, [(r['epoch'], r['test_acc']) for r in trainer.history]
     final = max(b for b, s in zip(tr.bounds, tr.stages) if s.restart or b == 0)     # where the last network begins
     acc = [a for e, a in curve if e > final] or [curve[-1][1]]
@@ -309,12 +313,14 @@ class Trainer(Stepper):
         checkpoint_every: int = 10,         # epochs
         **parts,                            # `train`, `test`, `net`, `layer`, `method`, see `Setup`
     ):
+        check_parts(spec, **parts)
+        out = None if out is None else as_path(out, 'out')
         if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
             raise UserError(f'checkpoint_every={checkpoint_every!r}; expected a whole number of epochs, at least 1')
-        if out and (Path(out)/'checkpoint.pt').exists():
+        if out and (out/'checkpoint.pt').exists():
             raise UserError(f'{out} holds a run already; go on with it (Trainer.resume, --resume) or name another')
         super().__init__(spec, **parts)
-        self.out, self.checkpoint_every = Path(out) if out else None, checkpoint_every
+        self.out, self.checkpoint_every = out, checkpoint_every
         if self.out: write_whole(self.out/'spec.json', self.spec.to_json())
 
     @classmethod
@@ -333,9 +339,10 @@ class Trainer(Stepper):
 
     def save(self, folder: str | Path | None = None):
         "Write the checkpoint and the history, to the run folder or another."
-        if not (folder or self.out): raise UserError('save(folder) needs a folder: this run was started without out=')
+        if folder is None: folder = self.out
+        if folder is None: raise UserError('save(folder) needs a folder: this run was started without out=')
         self.sound()
-        folder, st = Path(folder or self.out), state(self)
+        folder, st = as_path(folder, 'folder'), state(self)
         write_whole(folder/'spec.json', self.spec.to_json())
         write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
         write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
@@ -347,6 +354,20 @@ class Trainer(Stepper):
     def steps(self) -> Iterator[int]:
         yield from super().steps()
         if self.stopped and self.out: self.save()
+
+    @torch.no_grad()
+    def predict(self,
+        images: Images | Any,   # as large as those trained on: `Images`, or pixels as `checks.as_pixels` takes them
+    ) -> np.ndarray:            # N×C float32
+        "The probability of each class, as the network stands now."
+        if not isinstance(images, Images):
+            x = as_pixels(images)
+            images = Images(x, torch.zeros(len(x), dtype=torch.int64), self.loaded.classes)
+        if images.shape != self.loaded.shape:
+            c, side, _ = self.loaded.shape
+            raise UserError(f'{images.name}: images of {"×".join(map(str, images.shape))}, the run is of '
+                            f'{"×".join(map(str, self.loaded.shape))}; load them with size={side}, grey={c == 1}')
+        return outputs(self, images)['logits'].softmax(1).cpu().numpy()
 
     def result(self) -> dict: return result(self)
     def look(self, n: int = 500) -> Views: return look(self, n)

@@ -292,7 +292,7 @@ NOISE = [
     (dict(labels=[0., 1.]), 'float64'), (dict(labels=[[0], [1]]), 'shape'), (dict(labels=[]), 'shape'),
     (dict(labels=['cat']), 'give integers'), (dict(labels=[0, None]), 'object'),
     (dict(labels=[[0], [1, 2]]), 'different lengths'), (dict(labels=3), 'shape'),
-    (dict(rate=1), 'up to, not including, 1'), (dict(rate=-.1), 'rate is -0.1'), (dict(rate=float('nan')), 'nan'),
+    (dict(rate=1), 'up to, not including, 1'), (dict(rate=-.1), 'rate=-0.1'), (dict(rate=float('nan')), 'nan'),
     (dict(rate=None), 'None'), (dict(rate='0.2'), "'0.2'"), (dict(rate=True), 'True'), (dict(rate=[.2, .3]), 'rate'),
     (dict(n_classes=1), 'n_classes is 1'), (dict(n_classes=2.), 'n_classes is 2.0'), (dict(seed=-1), 'seed is -1'),
     (dict(seed=2**32), 'seed'), (dict(seed=.5), 'seed'), (dict(seed=None), 'seed'),
@@ -341,7 +341,7 @@ cases('file of labels', {
 
 SPECS = dict(
     data=[5], root=[5, None], train_size=['a', 1], size=[3, True], grey=['x'], on_bad=['x'], noise=['x', None, ['a']],
-    rate=[-1, 'a', float('nan'), 2], noise_settings=[3, {'x': 1}, {'rate': .1}], method=['x', None, ['a']],
+    rate=[.4, True, ''], noise_settings=[3, {'x': 1}, {'rate': .1}], method=['x', None, ['a']],
     settings=[{'tau': 'x'}, {'nope': 1}, {'tau': float('nan')}, {'x': object()}], model=[5, 'nope', ''],
     width=[0, float('nan')], ops=['nope', ('Rotate', 'Nope'), 5, (), (1, 2)], n=[-1, 2.5], m=[31], crop=[100],
     flip=['yes'], epochs=[0, 1e9], batch=[1, 10**9], lr=[-1, float('nan'), True], schedule=['x', None], momentum=[1],
@@ -350,6 +350,9 @@ SPECS = dict(
 WORDS = dict(settings='tau|setting|plain value', noise_settings='noise_settings|setting', ops='unknown operations|ops')
 cases('Spec', {f'{k}={v!r}'[:60]: ((k, v), WORDS.get(k, k)) for k, vs in SPECS.items() for v in vs},
       lambda place, kv: lambda: Trainer(Spec(**{'train_size': 60, 'epochs': 1, 'device': 'cpu', **dict([kv])})))
+cases('rate', {f'{kind}, rate={r!r}': ((kind, r), f'rate={r!r}') for kind in ('symmetric', 'asymmetric', 'instance')
+               for r in (None, -1, 1, 2., 'a', True, float('nan'), [.2])},
+      lambda place, kr: lambda: Spec(noise=kr[0], rate=kr[1]))
 
 def a_spec(place, content):
     (place/'spec.json').write_bytes(content)
@@ -508,7 +511,8 @@ def refused_command(place, line):
 
 COMMANDS = {
     '': 'required', 'nope': 'invalid choice', 'train --epochs x': 'epochs', 'train --epochs 0': 'epochs=0',
-    'train --rate 2': 'rate=2.0', 'train --rate 0.2 --noise none': 'takes no rate', 'train --lr nan': 'lr=nan',
+    'train --noise symmetric --rate 2': 'rate=2.0', 'train --rate 0.2 --noise none': 'takes no rate',
+    'train --rate 0.2': 'takes no rate', 'train --noise symmetric': 'needs a rate', 'train --lr nan': 'lr=nan',
     'train --seed -1': 'seed=-1', 'train --method papre': "method 'papre'",
     'train --model nope --epochs 1': "model 'nope'",
     'train --weight x': 'unrecognized', 'train --set tau': 'NAME=VALUE', 'train --set =1': "no setting ''",

@@ -9,7 +9,7 @@ from noisylab.data import Images, UserError
 from noisylab.lab import FIGURES, Lab
 from noisylab.spec import Spec
 
-SMALL = Spec(train_size=300, epochs=400, watch=100, seed=1)
+SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=400, watch=100, seed=1)
 
 def until(what, seconds=120):
     end = time.time() + seconds
@@ -94,7 +94,7 @@ def test_many_classes_in_colour_whose_true_labels_nobody_knows():
     y[:100] = np.arange(100)
     images = Images(torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y),
                     tuple(f'class {i}' for i in range(100)))
-    lab = Lab(Spec(noise='none', rate=None, epochs=3, batch=64), train=images, test=images)
+    lab = Lab(Spec(epochs=3, batch=64), train=images, test=images)
     try:
         run = lab.start()
         until(lambda: run.status == 'done' and run.map[1] is not None)
@@ -141,7 +141,7 @@ def test_true_labels_that_become_known_are_sent():
     rng = np.random.RandomState(0)
     images = Images(torch.from_numpy(rng.randint(0, 256, (200, 1, 8, 8), dtype=np.uint8)),
                     torch.from_numpy(rng.randint(0, 4, 200)), tuple('abcd'))
-    lab = Lab(Spec(noise='none', rate=None, epochs=400, batch=64), train=images, test=images)
+    lab = Lab(Spec(epochs=400, batch=64), train=images, test=images)
     try:
         run = lab.start()
         until(lambda: run.history and lab.face.images)

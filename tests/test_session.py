@@ -16,7 +16,7 @@ from noisylab.steering import _OPEN, Ended
 from noisylab.spec import Spec
 from noisylab.trainer import Trainer, state
 
-SMALL = Spec(train_size=300, epochs=4, batch=50, watch=300, seed=2)
+SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=4, batch=50, watch=300, seed=2)
 FINAL = ('done', 'stopped', 'failed')
 
 def wait(s, *status, seconds=120):

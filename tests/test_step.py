@@ -13,7 +13,8 @@ from noisylab.spec import Spec, read_spec
 from noisylab.step import Recorded, Tape
 from noisylab.trainer import Trainer, read_state
 
-SPEC = dict(epochs=3, batch=32, train_size=300, rate=.4, device='cpu')      # ten steps an epoch, the last one smaller
+SPEC = dict(epochs=3, batch=32, train_size=300, noise='symmetric', rate=.4, device='cpu')
+# ten steps an epoch, the last one smaller
 
 class Traced:
     "Records the tensor operations of a step, forward, backward and the optimiser's, and runs them again."

@@ -1,5 +1,6 @@
 """Runs that are killed, interrupted, damaged or diverge; other people's networks; real images. In real processes."""
 import json, os, signal, subprocess, sys, time
+from dataclasses import replace
 import pytest
 import torch
 from torch import nn
@@ -10,8 +11,9 @@ from noisylab.spec import Spec, bf16_pays
 from noisylab.trainer import Trainer, read_state
 
 RUN  = [sys.executable, '-c', 'import sys; from noisylab.cli import main; sys.exit(main())', 'train', '--quiet']
-SPEC = Spec(method='paper', epochs=6, rate=.4, train_size=300, device='cpu')
-ASK  = '--method paper --epochs 6 --rate 0.4 --train-size 300 --device cpu --checkpoint-every 1'.split()
+SPEC = Spec(method='paper', epochs=6, noise='symmetric', rate=.4, train_size=300, device='cpu')
+ASK  = ('--method paper --epochs 6 --noise symmetric --rate 0.4 --train-size 300 --device cpu '
+        '--checkpoint-every 1').split()
 
 def weights(trainer): return torch.cat([p.detach().flatten() for p in trainer.net.parameters()])
 
@@ -106,7 +108,7 @@ def test_bf16_learns_like_fp32():
     curves = {}
     for precision in ('fp32', 'bf16'):
         t = Trainer(Spec(model='resnet18', width=.125, precision=precision, epochs=9, batch=64, train_size=400, lr=.02,
-                         rate=.2, method='ce_augmented', device='cpu'))
+                         noise='symmetric', rate=.2, method='ce_augmented', device='cpu'))
         seen, steps = [], t.steps()
         for _ in range(50):
             next(steps)
@@ -130,8 +132,9 @@ def test_real_cifar10_with_human_labels(cifar):
 
 def test_digits_are_learned_through_the_noise():
     "What the project is for, in small: half of the labels wrong, and nearly all test images right."
-    row = Trainer(Spec(rate=.5, method='balanced', seed=7, epochs=30, eval_every=10, device='cpu')).fit(progress=False)
+    half = Spec(noise='symmetric', rate=.5, seed=7, epochs=30, eval_every=10, device='cpu')
+    row = Trainer(replace(half, method='balanced')).fit(progress=False)
     assert row['last'] > 90 and row['memorised'] < 5 and row['corrected'] > 85, row
-    plain = Trainer(Spec(rate=.5, method='ce', seed=7, epochs=30, eval_every=10, device='cpu')).fit(progress=False)
+    plain = Trainer(replace(half, method='ce')).fit(progress=False)
     assert plain['memorised'] > 50 and plain['last'] < 75, plain
     assert load('digits')[0].true is not None
