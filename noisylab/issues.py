@@ -164,7 +164,7 @@ FEW = 10    # images of a class: with fewer, little can be said of their labels
 def _smaller(source, device):
     "The side to read pictures at if they are larger than what is advised, and why; else None."
     if not isinstance(source, (str, Path)) or str(source) in NAMES: return None, ''
-    n, side = survey(source)
+    n, side, _ = survey(source)
     size, why = advice_for_suspects(n, side, device)['size']
     return (size, why) if size < side else (None, '')
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from . import __version__
-from .data import UserError
+from .checks import RATES, SIZES, UserError
 from .methods import make
 from .models import TINY
 from .noise import READS
@@ -82,10 +82,10 @@ class Spec:
     def to_json(self) -> str: return json.dumps(asdict(self), indent=1)
 
 # %% ../nbs/08_spec.ipynb #51539905
-RANGES = dict(rate=(0, 1), width=(.01, 16), lr=(0, 100), momentum=(0, .9999), weight_decay=(0, 1), val=(0, .5),
+RANGES = dict(rate=RATES, width=(.01, 16), lr=(0, 100), momentum=(0, .9999), weight_decay=(0, 1), val=(0, .5),
               n=(0, 20), m=(0, 30), crop=(0, 64), epochs=(1, 100_000), batch=(2, 1_000_000),
               eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
-              train_size=(2, 10**9), size=(4, 4096))
+              train_size=(2, 10**9), size=SIZES)
 CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), flip=(None, True, False),
                schedule=('step', 'cosine', 'constant', 'author'),
                precision=('auto', 'fp32', 'bf16'), engine=('auto', 'eager', 'graph', 'compiled'))
