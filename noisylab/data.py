@@ -72,7 +72,7 @@ def _fewer(train: Images, ask: _Ask) -> Images:
     return train.subset(draw(labels, shares(labels, k), ask.seed))
 
 # %% ../nbs/00_data.ipynb #3be908f5
-def _classes(words: list,  # of the training set and of the test set, '' where unknown; numbers stay out of this
+def _numbered(words: list,  # of the training set and of the test set, '' where unknown; numbers stay out of this
              name: str,  # of the images
              classes: tuple|None = None,  # known ones, in their order
              ) -> tuple[tuple, dict[str, int], tuple[str, ...]]:  # classes, their numbers, notes
@@ -102,7 +102,7 @@ def _from_arrays(name: str, x_train: Tensor, y_train: Any, x_test: Tensor, y_tes
             _labelled(x_test, y_test, true_test, 'test', ask.on_bad)]
     if any(v is not None and v.dtype.kind == 'O' for p in both for v in (p.y, p.true)):
         words = [[[] if v is None else list(map(str, v)) for v in (p.y, p.true)] for p in both]
-        classes, number, new = _classes([y + true for y, true in words], name, classes)
+        classes, number, new = _numbered([y + true for y, true in words], name, classes)
         at = lambda words: np.array([number[w] for w in words], np.int64)
         both = [p._replace(y=at(y), true=at(true) if true else None) for p, (y, true) in zip(both, words)]
         notes += new
@@ -131,7 +131,10 @@ def _labelled(x: Tensor, y: Any, true: Any, part: str, on_bad: str) -> _Part:
     y, none = labels_of(y, f'y_{part}')
     if len(y) != len(x):
         raise UserError(f'y_{part}: {len(y):,} for {len(x):,} images; one for each image was expected')
-    true = true if true is None else labels_of(true, f'true_{part}')[0]
+    if true is not None:
+        true, unknown = labels_of(true, f'true_{part}')
+        if unknown.any():
+            raise UserError(f'true_{part}: none for {unknown.sum():,} images; one for each, or none at all, expected')
     if not none.any(): return _Part(x, y, true, np.arange(len(x)), ())
     bad = settle([Bad(f'x_{part}[{i}]', 'no label') for i in np.flatnonzero(none)], on_bad, len(none))
     at = np.flatnonzero(~none)
@@ -171,10 +174,10 @@ def _item(x: Any) -> Image.Image:
 
 def _keys(item: Mapping, part: str) -> tuple:
     "The names of the picture and of the label in an item that is a dictionary."
-    pairs = "hand over pairs, such as [(r['image'], r['{}']) for r in dataset]"
     pictures = [k for k, v in item.items() if isinstance(v, Image.Image) or getattr(v, 'ndim', 0) in (2, 3)]
-    if len(pictures) > 1: pictures = [k for k in pictures if k in ('image', 'img')]
+    if len(pictures) > 1: pictures = [k for k in pictures if k in ('image', 'img')] or pictures
     rest = [k for k in item if k not in pictures]
+    pairs = f"hand over pairs, such as [(r[{(pictures or ['image'])[0]!r}], r['{{}}']) for r in dataset]"
     if len(pictures) != 1 or not rest:
         raise UserError(f'{part}: items are a dict of {", ".join(map(repr, item))}; a picture and its label were '
                         f'expected: {pairs.format("label")}')
@@ -273,7 +276,7 @@ def _from_rows(root: Path, rows: list[Row], notes: tuple, name: str, ask: _Ask,
         if not p: raise UserError(f'{name}: no {part} pictures; both train and test are expected, or no split at all '
                                   '(and then two pictures of a class)')
     drawn = not parts[0][0].part
-    classes, number, more = _classes([[w for r in p for w in (r.label, r.true)] for p in parts], name, classes)
+    classes, number, more = _numbered([[w for r in p for w in (r.label, r.true)] for p in parts], name, classes)
     if len(classes) < 2: raise UserError(f'{name}: one class only ({classes[0]}); two or more expected')
     seen, out = [look(root, [r.path for r in p], ask.on_bad) for p in parts], []
     size, channels, fitted = choose([l for looks, *_ in seen for l in looks], ask.size, ask.grey)

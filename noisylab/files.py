@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'LISTS', 'ENDINGS', 'MAGIC', 'MAX_PIXELS', 'LONG', 'THREADS', 'SPLITS', 'plain', 'glance', 'picture', 'fit',
            'squared', 'side_of', 'choose', 'Files', 'Bad', 'settle', 'look', 'decode', 'Row', 'natural', 'splits',
-           'Listing', 'list_pictures', 'list_folder', 'list_csv', 'spelled']
+           'counted', 'Listing', 'list_pictures', 'list_folder', 'list_csv', 'spelled']
 
 # %% ../nbs/00_files.ipynb #5c26de91
 import os, re, warnings
@@ -263,8 +263,10 @@ def look(root: Path,  # folder that `paths` start from
          ) -> tuple[list, np.ndarray, tuple[Bad, ...]]:  # looks, positions of the good files, the bad ones
     "Glance at every file."
     def one(i):
-        if not os.path.lexists(os.path.join(root, paths[i])): raise UserError(_lost(root, paths[i]))
-        return glance(root/paths[i])
+        try: return glance(root/paths[i])
+        except UserError:
+            if os.path.lexists(os.path.join(root, paths[i])): raise
+            raise UserError(_lost(root, paths[i])) from None
     with warnings.catch_warnings():  # `_refuse` has its own say on large pictures
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
         looks, good, bad = _each(one, len(paths), paths)
@@ -276,7 +278,7 @@ def _lost(root: Path, path: str) -> str:
     if os.path.isabs(path): return said
     near = next((p for p in (*root.parents, Path.cwd()) if os.path.isfile(os.path.join(p, path))), None)
     said += f' in {root}'
-    return said + (f', but in {near}: move the list there, or write paths from where it is' if near else '')
+    return said + (f', but in {near}: move the list there, or let its paths start from its own folder' if near else '')
 
 def decode(files: Files,  # what to read
            on_bad: str = 'raise',  # 'raise' or 'skip'
@@ -323,14 +325,16 @@ def splits(names: Iterable[str]  # of folders, or in a column
     kinds = {k: v for k, v in kinds.items() if 'train' in v and len(v) > 1}
     if not kinds: return {}, ()
     parts = kinds.get('*') or next(iter(kinds.values()))
+    parts = dict(train=parts['train'], test=parts.get('test', parts.get('val')))
     if len(kinds) > 1 and '*' not in kinds or any(len(v) > 1 for v in parts.values()):
         raise UserError(f'{", ".join(names)}: more than one may be the training or the test set; one each expected')
     parts = {part: name for part, (name,) in parts.items()}
-    parts = dict(train=parts['train'], test=parts.get('test', parts.get('val')))
     if list(parts) == list(parts.values()): return parts, ()
     return parts, (f"training set: {parts['train']}, test set: {parts['test']}",)
 
 # %% ../nbs/00_files.ipynb #fc7eb68e
+def counted(n: int, what: str) -> str: return f'{n:,} {what}{"" if n == 1 else "s"}'
+
 class Listing:
     "What lies in folders, and what of it is no picture."
     def __init__(self): self.seen, self.other, self.odd = {}, Counter(), Counter()
@@ -372,7 +376,8 @@ class Listing:
     def notes(self) -> tuple[str, ...]:
         "What is to be said of endings."
         said = (self.odd, 'read as pictures by their first bytes'), (self.other, 'not read, they are no pictures')
-        return tuple(f'{sum(n.values()):,} files {what}: ' + ', '.join(f'{k} ({v:,})' for k, v in n.most_common(6))
+        most = lambda n: sorted(n.items(), key=lambda o: (-o[1], o[0]))[:6]
+        return tuple(f'{counted(sum(n.values()), "file")} {what}: ' + ', '.join(f'{k} ({v:,})' for k, v in most(n))
                      + (' …' if len(n) > 6 else '') for n, what in said if n)
 
 # %% ../nbs/00_files.ipynb #3a91ff75
@@ -409,7 +414,8 @@ def list_folder(root: Path  # folder with one folder per class, or with train/ a
     for part, name in (parts or {'': ''}).items():
         within = found.deeper(top/name, bool(part))
         rows += _classes(found, root, within, part, nested)
-        if loose := len(found.inside(within)[0]): notes += (f'{loose:,} pictures outside the class folders not read',)
+        loose = len(found.inside(within)[0])
+        if loose: notes += (f'{counted(loose, "picture")} outside the class folders not read',)
     extra = [n for n in names if n not in parts.values()] if parts else []
     if extra: notes += (f'not read: {", ".join(extra)}',)
     if nested: notes += (f'everything in a class folder is one class, also where it holds only folders: '
@@ -470,7 +476,7 @@ def _parts_in(path: Path, said: list) -> tuple[list, tuple[str, ...]]:
         if not part[s]: raise UserError(f'{path}, line {n}: split is {s!r}; train or test was expected')
     val = {s for s, p in part.items() if p == 'val'}
     test = 'test' in part.values()
-    notes = [f'split {s}: {n:,} pictures ' + ('not read' if test else 'are the test set')
+    notes = [f'split {s}: {counted(n, "picture")} ' + ('not read' if test else 'are the test set')
              for s, n in Counter(s for _, s in said if s in val).items()]
     part |= dict.fromkeys(val, None if test else 'test')
     return [part[s] for _, s in said], tuple(notes)

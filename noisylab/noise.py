@@ -298,6 +298,7 @@ class Read(NamedTuple):
     labels: list | np.ndarray   # N values, not checked yet
     source: str = ''            # where they stood
     keys: list | None = None    # N names or numbers of the samples
+    clean: list | np.ndarray | None = None      # N labels that stand beside noisy ones
 
 
 def _columns(path: Path) -> tuple[dict, list | None]:
@@ -338,11 +339,14 @@ def read_labels(
                                            "name of a column behind it where it has several: 'a.csv:label'")
     try:
         columns, keys = _columns(path)
-        if name is None:
-            name = next(iter(columns)) if len(columns) == 1 else \
-                label_column(columns, str(path), f"name it, file='{path}:{{}}'", noisy=True)
+        clean = []
+        if name is None and len(columns) > 1:
+            name = label_column(columns, str(path), f"name it, file='{path}:{{}}'", noisy=True)
+            clean = [n for n in columns if re.search('label|true|clean', n, re.I) and n != name]
+        elif name is None: name, = columns
         if name not in columns: raise ValueError(f'it has {", ".join(map(repr, columns))} and not {name!r}')
-        return Read(columns[name], f'{name!r} of {path.name}' if name else path.name, keys)
+        return Read(columns[name], f'{name!r} of {path.name}' if name else path.name, keys,
+                    columns[clean[0]] if len(clean) == 1 else None)
     except UserError: raise
     except Exception as e:        # a file from elsewhere can be wrong in any way
         raise UserError(f'{path} is no file of labels: {e or type(e).__name__}; give one label per sample') from None
@@ -368,36 +372,38 @@ def _numbers(labels, classes, what: str):
     raise UserError(f'{what} hold {labels[named.index(None)]!r}; {known} were expected')
 
 
-def _in_order(read: Read, new: np.ndarray, ids, name) -> tuple[np.ndarray, list | None]:
-    "Labels by position, and the positions of the samples `ids` among them, from what the file says of its lines"
-    words = ids is not None and np.asarray(ids).dtype.kind in 'OSU'
-    if read.keys is None: return new, None if words else ids
-    if all(re.fullmatch(r'\d+', k) for k in read.keys):
-        at = np.array(read.keys, np.int64)
-        if (np.diff(at) == 1).all(): return new, None if words else ids
-        order = np.argsort(at, kind='stable')
-        if (at[order] == np.arange(len(at))).all(): return new[order], None if words else ids
-        raise UserError(f'{name} numbers its lines neither in order nor from 0 to {len(at)-1:,}; sort it, or leave the '
-                        'numbers out')
-    if not words: return new, ids
-    find = finder(read.keys)
+def _lines(keys, ids, n: int, name) -> tuple[np.ndarray, list | None]:
+    "The order to take the `n` lines of a file in, and the places of the samples `ids` in it (None: in that order)"
+    lines, words = np.arange(n), ids is not None and np.asarray(ids).dtype.kind in 'OSU'
+    places = None if words else ids
+    if keys is None: return lines, places
+    if all(re.fullmatch(r'\d+', k) for k in keys):
+        at = np.array(keys, np.int64)
+        if (np.diff(at) == 1).all(): return lines, places
+        if (np.sort(at) == lines).all(): return np.argsort(at), places
+        if places is None or not set(np.asarray(ids).tolist()) <= set(at.tolist()):
+            raise UserError(f'{name} numbers its lines neither in order nor from 0 to {n-1:,}; sort it, or leave the '
+                            'numbers out')
+    elif not words: return lines, places
+    find = finder(keys)
     at = [find(i) for i in ids]
     if None in at:
         raise UserError(f'{name} names {len(at)-at.count(None):,} of {len(at):,} samples, {ids[at.index(None)]} not; a '
                         'line for each was expected')
-    return new[at], None
+    return np.array(at), None
 
 # %% ../nbs/01_noise.ipynb #b890228f
 def _from_file(true: np.ndarray, kind: str, n_classes: int, file, ids, classes) -> tuple[np.ndarray, str]:
     "Labels from a file for the samples at hand, checked against `true` where the file allows; and where they stood"
-    name, clean = file if isinstance(file, (str, Path)) else 'file', None
-    if kind == 'given':
-        read = read_labels(file)
-        new, ids = _in_order(read, _labels(_numbers(read.labels, classes, f'labels in {name}'), n_classes,
-                                           f'labels in {name}'), ids, name)
+    name = file if isinstance(file, (str, Path)) else 'file'
+    if kind == 'given': read = read_labels(file)
     else:
         new, clean = read_human(file, kind[6:])
-        read, new = Read(new, f'{HUMAN[kind[6:]]!r} of {Path(file).name}'), _labels(new, n_classes, f'labels in {name}')
+        read = Read(new, f'{HUMAN[kind[6:]]!r} of {Path(file).name}', None, clean)
+    new = _labels(_numbers(read.labels, classes, f'labels in {name}'), n_classes, f'labels in {name}')
+    lines, ids = _lines(read.keys, ids, len(new), name)
+    clean = None if read.clean is None else _numbers(read.clean, classes, f'clean labels in {name}')[lines]
+    new = new[lines]
     if kind == 'given' and len(new) == len(true): ids = None    # one label for each of these samples
     if ids is not None and max(ids) >= len(new):
         raise UserError(f'{name} has {len(new):,} entries, but these samples lie at places up to {max(ids):,} of the '
@@ -411,7 +417,8 @@ def _from_file(true: np.ndarray, kind: str, n_classes: int, file, ids, classes) 
     differ = 0 if clean is None else (clean[at] != true).mean()
     if differ:
         raise UserError(f'the true labels in {name} differ from these for {100*differ:.2f}% of the samples, so it is '
-                        "for other data or another order; use CIFAR's training set in published order, or give ids=")
+                        "for other data or another order; use CIFAR's training set in published order, or give ids=. "
+                        f"Of a file of your own file='{name}:COLUMN' reads one column without this check")
     return new[at], read.source
 
 # %% ../nbs/01_noise.ipynb #2a1b5898
