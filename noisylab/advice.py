@@ -11,28 +11,31 @@ from typing import Any
 
 import numpy as np
 
-from .data import UserError, load
-from .files import choose, list_csv, list_folder, look
+from .data import Images, UserError, divided, load
+from .files import LISTS, list_csv, list_folder, look, side_of
 from .models import TINY
 from .spec import Spec, device_of, from_dict
 
 # %% ../nbs/08_advice.ipynb #03796985
 def survey(
-    data: str | Path,   # a folder, a .csv or an .npz, see `data.load`
-) -> tuple[int, int]:   # images to train on, their side in pixels
+    data: Images | str | Path,  # a folder, a .csv or an .npz, see `data.load`
+    seed: int = 0,              # of the images that are held out
+) -> tuple[int, int, str]:      # images to train on, the side that they are read at in pixels, where that comes from
     "How many images there are and how large."
-    path = Path(data).expanduser()
+    if isinstance(data, Images): return len(data), data.shape[1], 'as they are'
+    try: path = Path(data).expanduser()
+    except TypeError: raise UserError(f'a {type(data).__name__}; a folder, .csv, .npz or Images expected') from None
     try:
         if path.is_dir():                    root, (rows, _) = path, list_folder(path)
-        elif path.suffix.lower() == '.csv':  root, (rows, _) = path.parent, list_csv(path)
+        elif path.suffix.lower() in LISTS:   root, (rows, _) = path.parent, list_csv(path)
         else:                                root, rows = path, []
     except OSError as e: raise UserError(f'{e.filename or path}: {e.strerror or e}; a readable one expected') from None
-    looks, *_ = look(root, [r.path for r in rows[::max(1, len(rows)//1000)]], 'skip')
-    if not looks:                            # an archive; or nothing that can be used, which `load` says better
-        train, _ = load(data)
-        return len(train), train.shape[1]
-    n = sum(r.part == 'train' for r in rows) or len(rows)*4//5     # without a split a fifth is held out
-    return n, choose(looks)[0]
+    train, test, _ = divided(rows, seed)
+    some = range(0, len(train) + len(test), max(1, (len(train) + len(test))//1000))
+    looks, good, _ = look(root, [(train + test)[i].path for i in some], 'skip')
+    if not looks: return survey(load(data, seed=seed)[0])   # an archive; or nothing of use, which `load` says better
+    bad = set(some) - {some[i] for i in good} if some.step == 1 else ()
+    return len(train) - sum(i < len(train) for i in bad), *side_of(looks)
 
 # %% ../nbs/08_advice.ipynb #6d76b5eb
 STEPS = 1500        # of training, where that is within `EPOCHS`
@@ -55,6 +58,7 @@ def advice(
     n: int,         # images to train on
     side: int,      # of the images as they are, in pixels
     device: str,    # 'cpu', 'cuda', …
+    how: str = 'as they are',   # where `side` comes from, see `survey`
 ) -> dict[str, tuple[Any, str]]:    # field of `Spec` → (value, why)
     "What suits so many images of that size."
     cpu = device == 'cpu'
@@ -65,7 +69,7 @@ def advice(
         f'a {"CPU" if cpu else "GPU"} has the time for all channels{" of so small images" if cpu else ""}'
     return dict(
         noise=('none', 'your labels are taken as they are, nothing is made wrong on top'),
-        size=(size, f'{side} pixels wide' + (smaller if side > size else ', as they are')),
+        size=(size, f'{side} pixels a side, {how}' + (smaller if side > size else '')),
         width=(width, work),
         method=('ce_augmented', 'augmented images are hard to memorise, and no method was clearly ahead at 15% noise'),
         batch=(batch, f'{n:,} images make {-(-n//batch):,} steps of an epoch'),
@@ -93,15 +97,17 @@ def advice_for_suspects(
 CHOSEN = ('noise', 'size', 'width', 'method', 'batch', 'epochs')
 
 def advise(
-    data: str | Path,   # a folder, a .csv or an .npz, see `data.load`
+    data: Images | str | Path,  # a folder, a .csv or an .npz, see `data.load`; or images to train on, loaded already
     **given,            # fields of `Spec` that are decided already
 ) -> tuple[Spec, dict[str, str]]:   # the run; field → why, for those chosen here
     "A run for images of one's own."
     if given.get('schedule') == 'author': given = dict(batch=None, epochs=None) | given     # they come with it
-    missing, own = [k for k in CHOSEN if k not in given], {}
+    loaded = isinstance(data, Images)
+    missing, own = [k for k in CHOSEN if k not in given and not (loaded and k == 'size')], {}
     if missing:
-        n, side = survey(data)
+        n, side, how = survey(data, given.get('seed') or 0)
         n, side = min(n, given.get('train_size') or n), given.get('size') or side
-        own = advice(n, side, device_of(given.get('device', 'auto')))
+        own = advice(n, side, device_of(given.get('device', 'auto')), how)
     chosen = {k: own[k][0] for k in missing}
-    return from_dict(dict(data=str(data)) | chosen | given), {k: own[k][1] for k in missing}
+    source = {} if loaded else dict(data=str(data))     # a `Trainer` is handed images that are loaded
+    return from_dict(source | chosen | given), {k: own[k][1] for k in missing}

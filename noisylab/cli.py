@@ -177,6 +177,7 @@ def predict(args) -> int:
         print(f'this run is not finished: {known.epoch} of {known.epochs} epochs', file=sys.stderr)
     said = predict(known, args.images, on_bad=args.on_bad)
     for path, why in said.skipped: print(f'skipped {path}: {why}', file=sys.stderr)
+    for note in said.notes: print(note, file=sys.stderr)
     if args.csv: said.to_csv(args.csv)
     print(f'{len(said):,} pictures → {args.csv}' if args.csv else said)
     return 0

@@ -8,7 +8,7 @@ __all__ = ['CLOTHES', 'list_clothing']
 # %% ../nbs/00_clothing.ipynb #9b0746d7
 from pathlib import Path
 
-from .checks import UserError
+from .checks import UserError, normal, read_text
 from .files import Row
 
 # %% ../nbs/00_clothing.ipynb #c0fba872
@@ -20,15 +20,15 @@ def _lines(folder, name):
     if not path.is_file():
         raise UserError(f'{path} is not there; the published lists of Clothing1M were expected: '
                         'noisy_train_key_list.txt, clean_test_key_list.txt, noisy_label_kv.txt, clean_label_kv.txt')
-    try: return [l for l in path.read_text(encoding='utf-8').splitlines() if l.strip()]
-    except UnicodeDecodeError: raise UserError(f'{path} is no text in UTF-8; restore the published list') from None
+    return [l for l in map(normal, read_text(path).splitlines()) if l]
 
 def _labels(folder, name):
     "path → class, of lines `images/0/x.jpg 5`."
     res = {}
     for n, line in enumerate(_lines(folder, name), 1):
-        path, _, label = line.rpartition(' ')
-        if not (path and label.isdecimal() and int(label) < len(CLOTHES)):
+        path, *label = line.rsplit(None, 1)
+        label = label[0] if label else ''
+        if not (label.isdecimal() and int(label) < len(CLOTHES)):
             raise UserError(f'{folder/name}, line {n}: {line[:80]!r}; a path and a class 0..{len(CLOTHES)-1} expected')
         res[path] = CLOTHES[int(label)]
     return res

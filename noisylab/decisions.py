@@ -6,15 +6,13 @@
 __all__ = ['OPEN', 'UNSURE', 'WORDS', 'STATES', 'COLUMNS', 'Asked', 'Answered', 'Filtered', 'Mended', 'Decisions']
 
 # %% ../nbs/10_decisions.ipynb #f3f6bef7
-import csv
-import io
 from pathlib import Path
 from typing import Any, Iterable
 
 import numpy as np
 import torch
 
-from .checks import UserError, write_csv
+from .checks import UserError, finder, read_csv, write_csv
 from .images import Images
 
 # %% ../nbs/10_decisions.ipynb #d581e158
@@ -171,16 +169,16 @@ class Decisions(Mended):
         path: str | Path,   # what `save` wrote
     ) -> int:               # how many answers came from it
         "Take over the answers of a file, as one step; of images that are not listed here none."
-        try: rows = list(csv.DictReader(io.StringIO(Path(path).read_text('utf-8-sig'))))
-        except OSError as e: raise UserError(f'{path}: {e.strerror}; expected what save wrote') from None
-        except UnicodeDecodeError: raise UserError(f'{path} is no text in UTF-8; expected what save wrote') from None
-        if rows and not {'id', 'decision', 'label'} <= rows[0].keys():
-            raise UserError(f"{path} has the columns {', '.join(map(str, rows[0]))}; expected {', '.join(COLUMNS)}")
-        at, new = {str(i): p for p, i in enumerate(self.ids)}, self.label.copy()
-        known = [r for r in rows if r['id'] in at and r['decision'] != 'open']
-        for r in known: new[at[r['id']]] = UNSURE if r['decision'] == 'unsure' else self._number(r['label'])
+        rows, place, name = read_csv(path).records('id', 'decision', 'label'), finder(self.ids), finder(self.classes)
+        new, known = self.label.copy(), 0
+        for n, r in rows:
+            if (at := place(r['id'])) is None or r['decision'] == 'open': continue
+            label = UNSURE if r['decision'] == 'unsure' else name(r['label'])
+            if label is None: raise UserError(f"{path}, line {n}: {r['label']!r} is no class; expected one such as "
+                                              f'{self.classes[0]}')
+            new[at], known = label, known + 1
         changed = np.flatnonzero(new != self.label)
         if len(changed): self._past.append((changed, self.label[changed]))
         self.label = new
         self.tell()
-        return len(known)
+        return known

@@ -6,6 +6,7 @@
 __all__ = ['noisy', 'split', 'Feed']
 
 # %% ../nbs/08_feed.ipynb #5c5a9205
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,14 @@ def noisy(
     if spec.noise == 'none': return images, None
     kw = dict(spec.noise_settings)
     if spec.noise.startswith('human'): images.require_published(f'noise {spec.noise!r}')
-    if images.published: kw['ids'] = images.ids
+    if images.published or spec.noise == 'given': kw['ids'] = images.ids
+    if spec.noise == 'given': kw['classes'] = images.classes
     if spec.noise.startswith('human'): kw.setdefault('file', Path(spec.root)/f'CIFAR-{images.n_classes}_human.pt')
     if spec.noise == 'instance': kw['features'] = images.take(torch.arange(len(images))).flatten(1).cpu().numpy()
     true = images.labels if images.true is None else images.true
     res = noise.inject(true.cpu(), spec.noise, spec.rate, images.n_classes, spec.seed, **kw)
-    return images.with_labels(torch.from_numpy(res.given), true), res
+    notes = images.notes + ((f'given labels: {res.source}',) if res.source else ())
+    return replace(images, labels=torch.from_numpy(res.given), true=true, notes=notes), res
 
 def split(
     n: int,             # images

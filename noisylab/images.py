@@ -128,6 +128,6 @@ class Images(Labelled):
     def __repr__(self) -> str:
         c, h, w = self.shape
         more = [] if self.in_memory else ['read from disk as needed']
-        more += [f'{len(self.skipped):,} files skipped'] if self.skipped else []
+        more += [f'{len(self.skipped):,} skipped'] if self.skipped else []
         known, more = 'unknown' if self.true is None else 'known', ''.join(f'; {m}' for m in (*more, *self.notes))
         return f'Images({self.name}: {len(self):,} × {c}×{h}×{w}, {self.n_classes} classes, true labels {known}{more})'

@@ -64,6 +64,7 @@ class Predictions:
     probs: np.ndarray           # N×C float32, the probability of each class
     classes: tuple[str, ...]    # C names
     skipped: tuple[Bad, ...] = ()   # (path, why) of the files left out
+    notes: tuple[str, ...] = ()     # what else was left out, in words
 
     def __len__(self) -> int: return len(self.ids)
 
@@ -88,20 +89,22 @@ class Predictions:
                          f"{r['second']:{name}} {100*r['second_probability']:5.1f}%" for r in self.rows())
 
 # %% ../nbs/09_inference.ipynb #72dd17cb
-def _files(source: Any, shape: tuple) -> Files:
-    "The picture files that `source` names, to be read as images of `shape`."
-    paths = [source] if isinstance(source, (str, Path)) else source
+def _files(source: Any, shape: tuple) -> tuple[Files, tuple[str, ...]]:
+    "The picture files that `source` names, to be read as images of `shape`; notes on others."
+    notes, paths = (), [source] if isinstance(source, (str, Path)) else source
     try: paths = [Path(p).expanduser() for p in paths]
     except TypeError:
         raise UserError(f'images: {type(source).__name__}; a folder, a picture, a list of pictures or Images '
                         '(as from noisylab.load) was expected') from None
     if len(paths) == 1 and paths[0].is_dir():
         folder = paths[0]
-        try: paths = [folder/p for p in list_pictures(folder)]
+        try: paths, notes = list_pictures(folder)
         except OSError as e: raise UserError(f'{e.filename}: {e.strerror}; a readable folder was expected') from None
-        if not paths: raise UserError(f'{folder}: there are no pictures in it; a folder of .png, .jpg … was expected')
+        if not paths: raise UserError(f'{folder}: there are no pictures in it; a folder of .png, .jpg … was expected'
+                                      + ''.join(f' ({n})' for n in notes))
+        paths = [folder/p for p in paths]
     if not paths: raise UserError('images: an empty list; one picture or more was expected')
-    return Files(Path(), np.array([str(p) for p in paths], object), shape[1], shape[0])
+    return Files(Path(), np.array([str(p) for p in paths], object), shape[1], shape[0]), notes
 
 def _pieces(images: Files | Images, size: int, on_bad: str, skipped: list) -> Iterator:
     "(ids, uint8 pixels), `size` images at a time; what cannot be used goes to `skipped`."
@@ -128,7 +131,8 @@ def predict(
     "What the network of a run takes images for."
     if on_bad not in ('raise', 'skip'): raise UserError(f"on_bad={on_bad!r}; 'raise' or 'skip' was expected")
     known = run if isinstance(run, Classifier) else classifier(run, net, layer, device)
-    if not isinstance(images, Images): images = _files(images, known.shape)
+    notes = ()
+    if not isinstance(images, Images): images, notes = _files(images, known.shape)
     elif images.shape != known.shape:
         c, side, _ = known.shape
         raise UserError(f'{images.name}: images of {"×".join(map(str, images.shape))}, the run is of '
@@ -139,4 +143,4 @@ def predict(
             ids.append(some)
             probs.append(net(x.to(net.mean.device)).logits.softmax(1).cpu().numpy())
     if not ids: raise UserError(f'none of {len(images):,} pictures can be used; {skipped[0].path}: {skipped[0].why}')
-    return Predictions(np.concatenate(ids), np.concatenate(probs), known.classes, tuple(skipped))
+    return Predictions(np.concatenate(ids), np.concatenate(probs), known.classes, tuple(skipped), notes)

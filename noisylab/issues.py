@@ -164,7 +164,7 @@ FEW = 10    # images of a class: with fewer, little can be said of their labels
 def _smaller(source, device):
     "The side to read pictures at if they are larger than what is advised, and why; else None."
     if not isinstance(source, (str, Path)) or str(source) in NAMES: return None, ''
-    n, side = survey(source)
+    n, side, _ = survey(source)
     size, why = advice_for_suspects(n, side, device)['size']
     return (size, why) if size < side else (None, '')
 
@@ -249,6 +249,8 @@ def find_suspects(
         said, features = tr.tracker, features_of(tr, images)
     how = f'{folds} trainings, each on the other folds' if folds else 'one training on all of them'
     notes = [f'found by {how}: {spec.method}, {spec.epochs or len(said.loss)} epochs', *lines]
+    if images.skipped: notes.append(f'{len(images.skipped):,} left out, such as {": ".join(images.skipped[0])}')
+    notes += images.notes
     rare = [f'{images.classes[c]} ({n})' for c, n in enumerate(have) if n < FEW]
     if rare: notes.append(f'too few images to judge labels by: {", ".join(rare[:10])}')
     return doubted(images, said, share, tuple(notes), features)

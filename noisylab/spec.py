@@ -21,7 +21,7 @@ import torch
 
 from . import __version__
 from .augment import OP_SETS, ops_of
-from .checks import UserError, as_path
+from .checks import SIZES, UserError, as_path
 from .methods import make
 from .models import TINY
 from .noise import READS, as_rate
@@ -93,7 +93,7 @@ class Spec:
 RANGES = dict(width=(.01, 16), lr=(0, 100), momentum=(0, .9999), weight_decay=(0, 1), val=(0, .5),
               n=(0, 20), m=(0, 30), crop=(0, 64), epochs=(1, 100_000), batch=(2, 1_000_000),
               eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
-              train_size=(2, 10**9), size=(4, 1024))
+              train_size=(2, 10**9), size=SIZES)
 CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), flip=(None, True, False),
                schedule=('step', 'cosine', 'constant', 'author'),
                precision=('auto', 'fp32', 'bf16'), engine=('auto', 'eager', 'graph', 'compiled'))

@@ -6,8 +6,6 @@
 __all__ = ['COLUMNS', 'TABLES', 'LIKELY', 'reasons', 'Listed', 'listed', 'Kept', 'Suspects']
 
 # %% ../nbs/10_suspects.ipynb #e0a35333
-import csv
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import UserError, write_csv, write_whole
+from .checks import UserError, finder, number, read_csv, read_text, write_csv, write_whole
 from .images import Images
 from .scores import Amount, amount, look_alikes, probabilities
 
@@ -132,17 +130,17 @@ class Kept(Listed):
     @classmethod
     def read(cls, path: str | Path, images: Images) -> 'Suspects':     # images: those that were looked at
         "From a CSV or JSON file."
-        (rows, noise), at = _rows(Path(path)), {str(i): k for k, i in enumerate(images.ids)}
-        names = {c: k for k, c in enumerate(images.classes)}
-        index, new, score = [], [], []
+        (rows, noise), index, new, score = _rows(Path(path)), [], [], []
+        find = [(k, finder(known), known, found) for k, known, found in
+                (('id', images.ids, index), ('suggested', images.classes, new))]
         for n, r in enumerate(rows, 1):
             where = f'{path}, suspect {n}'
-            for k, known in (('id', at), ('suggested', names)):
-                if r.get(k) not in known:
-                    raise UserError(f'{where}: {k} is {r.get(k)!r}; expected one such as {next(iter(known))!r}')
-            try: score.append(float(r.get('score') or 'nan'))
+            for k, at, known, found in find:
+                if (i := at(r.get(k))) is None:
+                    raise UserError(f'{where}: {k} is {r.get(k)!r}; expected one such as {str(known[0])!r}')
+                found.append(i)
+            try: score.append(number(r.get('score') or 'nan'))
             except ValueError: raise UserError(f"{where}: score is {r['score']!r}; expected a number") from None
-            index.append(at[r['id']]); new.append(names[r['suggested']])
         if len(set(index)) < len(index): raise UserError(f'{path}: an image stands there twice; expected once at most')
         scores, sure = np.full(len(images), np.nan), np.array([_sure(path, r) for r in rows], bool)
         scores[index] = score
@@ -152,16 +150,8 @@ class Kept(Listed):
 # %% ../nbs/10_suspects.ipynb #fc38aa69
 def _rows(path):
     "Rows, all values texts, and the `Amount` of noise or None."
-    try: text = path.read_text(encoding='utf-8-sig')
-    except OSError as e: raise UserError(f'{path}: {e.strerror}; expected what to_csv or to_json wrote') from None
-    except UnicodeDecodeError: raise UserError(f'{path} is no text in UTF-8; save it as such') from None
-    if path.suffix.lower() == '.json': return _from_json(path, text)
-    rows = csv.DictReader(io.StringIO(text))
-    for k in ('id', 'suggested'):
-        if k not in (rows.fieldnames or ()):
-            raise UserError(f"{path} has the columns {', '.join(rows.fieldnames or ['(none)'])}; "
-                            f"expected {', '.join(COLUMNS)}")
-    return list(rows), None
+    if path.suffix.lower() == '.json': return _from_json(path, read_text(path))
+    return [r for _, r in read_csv(path).records('id', 'suggested')], None
 
 def _sure(path, row):
     "The column `sure`; a list without it is somebody's own, who is sure."

@@ -204,8 +204,8 @@ def test_datasets():
     with pytest.raises(UserError, match=r'train\[5\]: RuntimeError: no disk'): load((Fails(pil), pil))
     train, _ = load((Fails(pil), pil), on_bad='skip')
     assert len(train) == 11 and 5 not in train.ids and train.skipped == (('train[5]', 'RuntimeError: no disk'),)
-    for item, why in [((X[0], 1.5), 'float'), ((X[0],), 'unpack'), ((None, 1), 'NoneType'), ((X[0]*2., 1), 'floats'),
-                      ((X[0][0, 0], 1), 'ndarray')]:
+    for item, why in [((X[0], 1.5), 'float'), ((X[0],), r'\(picture, label\)'), ((None, 1), 'NoneType'),
+                      ((X[0]*2., 1), 'floats'), ((X[0][0, 0], 1), 'ndarray')]:
         with pytest.raises(UserError, match=r'train\[12\].*'+why): load((pil+[item], pil))
     with pytest.raises(UserError, match='test: no items'): load((pil, []))
 

@@ -122,7 +122,7 @@ def test_large_pictures_are_read_smaller(tmp_path, monkeypatch):
     one = lambda images, *args, **kw: listen(images, replace(SPEC, epochs=1, batch=4), progress=False)
     monkeypatch.setattr('noisylab.issues.listen', one)
     found = find_suspects(tmp_path, progress=False, device='cpu')
-    assert found.images.shape == (3, 64, 64) and any(n.startswith('size = 64: 90 pixels wide') for n in found.notes)
+    assert found.images.shape == (3, 64, 64) and any(n.startswith('size = 64: 90 pixels a side') for n in found.notes)
 
 
 def test_features_in_bounded_memory(images, monkeypatch):
