@@ -271,7 +271,7 @@ def write_whole(
     content,            # text, or a function that writes the file it is given the name of
 ):
     "Write a file under another name and rename it."
-    if path.is_dir() or not path.name: raise UserError(f'{path} could not be written: it is a folder; name a file in it')
+    if path.is_dir() or not path.name: raise UserError(f'{path} could not be written: it is a folder; name a file')
     part = path.with_name(path.name + '.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
