@@ -6,11 +6,11 @@
 __all__ = ['NAMES', 'free_memory', 'load', 'UserError', 'Files', 'Images']
 
 # %% ../nbs/00_data.ipynb #f6c86ce0
-import difflib, operator, os, socket, zipfile
+import difflib, operator, os, shutil, zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from threading import Lock, Thread
+from typing import Any, Callable
 from urllib.request import Request, urlopen
 
 import numpy as np, torch
@@ -237,8 +237,26 @@ def _reach(url: str, seconds: float = 6) -> str:
     return said[0] if said else f'no answer within {seconds:g} s'
 
 # %% ../nbs/00_data.ipynb #43998936
+_FETCHING = Lock()  # two sessions may want the same archive
+
+def _download(url: str, archive: Path, good: Callable) -> None:
+    "Download `archive`, or leave nothing. torchvision's own download would wait for ever on a server that is silent."
+    from tqdm import tqdm
+    part = archive.with_name(archive.name + '.part')
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with urlopen(Request(url, headers={'User-Agent': 'noisylab'}), timeout=60) as got, open(part, 'wb') as file:
+            size = int(got.headers.get('Content-Length') or 0)
+            with tqdm.wrapattr(file, 'write', total=size, desc=archive.name) as out: shutil.copyfileobj(got, out)
+        if not good(part): raise OSError('what came is not the published archive')
+        os.replace(part, archive)
+    finally: part.unlink(missing_ok=True)
+
 def _fetch(kind: Any, root: Path, download: bool) -> None:
     "Make sure that the published files of torchvision's dataset class `kind` are in `root`, whole."
+    with _FETCHING: _fetched(kind, root, download)
+
+def _fetched(kind, root, download):
     from torchvision.datasets.utils import check_integrity
     folder, archive, url = root/kind.base_folder, root/kind.filename, kind.url
     files = [*kind.train_list, *kind.test_list, (kind.meta['filename'], kind.meta['md5'])]
@@ -255,16 +273,12 @@ def _fetch(kind: Any, root: Path, download: bool) -> None:
         if why: raise UserError(f'{kind.__name__}: {folder} is not there and cannot be downloaded ({why}). '
                                 f'Download {url} where there is a network and put it at {archive}, '
                                 f'or pass root=, the folder that holds {kind.base_folder}/')
-    had, timeout = archive.exists(), socket.getdefaulttimeout()
     try:
-        socket.setdefaulttimeout(60)  # torchvision sets none, and would wait for ever
-        kind(root, download=True)
-    except BaseException as e:
-        if not had: archive.unlink(missing_ok=True)  # a part of it would pass for a damaged one
-        if not isinstance(e, Exception): raise
+        if not archive.exists(): _download(url, archive, lambda file: check_integrity(file, kind.tgz_md5))
+        kind(root, download=True)   # unpacks it
+    except Exception as e:
         raise UserError(f'{url} could not be downloaded and unpacked into {root} ({e}); try again, or put it '
                         f'at {archive}') from None
-    finally: socket.setdefaulttimeout(timeout)
 
 def _cifar(name: str, root: Path, download: bool, ask: _Ask) -> tuple[Images, Images]:
     "CIFAR from the published files; CIFAR-100 also from {root}/cifar100/{{train,test}}/CLASS/*.png."
