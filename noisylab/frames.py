@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 from .checks import write_whole
 from .data import Images, UserError
-from .loop import Steered, outputs
+from .loop import Steered, outputs, restored
 from .track import Views
 from .trainer import Snapshot, snapshot
 
@@ -186,12 +186,9 @@ def undone(
     draws = one.draw(len(index), tr.spec.seed, 0)
     draws.op[0] = torch.arange(len(names)).repeat_interleave(k).to(draws.op.dtype)
     x = tr.train.take(index).to(tr.spec.device)
-    strong, was = one.apply(x, draws), tr.net.training
-    tr.net.eval()
-    try: restored = torch.cat([tr.net.bytes(tr.net(c, restore=True).restored) for c in strong.split(500)])
-    finally: tr.net.train(was)
+    strong = one.apply(x, draws)
     error = lambda y: ((y.float() - x.float())/255).square().flatten(1).mean(1).view(len(names), k).mean(1).tolist()
-    return {o: (k, b, a) for o, b, a in zip(names, error(strong), error(restored))}
+    return {o: (k, b, a) for o, b, a in zip(names, error(strong), error(restored(tr, strong)))}
 
 # %% ../nbs/09_frames.ipynb #a16e6872
 @torch.no_grad()
@@ -217,13 +214,10 @@ def pins(
     "Pinned images as they are augmented and restored now."
     tr, index = trainer, trainer.watch[torch.as_tensor(pinned)]
     x, draws = tr.train.take(index).to(tr.spec.device), tr.strong.draw(len(tr.train), tr.spec.seed, 0)[index]
-    strong, restored, was = tr.strong.apply(x, draws), None, tr.net.training
-    if getattr(tr.method, 'w_rec', 0):
-        tr.net.eval()
-        try: restored = _small(_pixels(tr.net.bytes(tr.net(strong, restore=True).restored)))
-        finally: tr.net.train(was)
-    return dict(original=_small(_pixels(x)), augmented=_small(_pixels(strong)), restored=restored,
-                ops=tuple(tr.strong.names(draws)))
+    strong = tr.strong.apply(x, draws)
+    new = restored(tr, strong)
+    return dict(original=_small(_pixels(x)), augmented=_small(_pixels(strong)),
+                restored=None if new is None else _small(_pixels(new)), ops=tuple(tr.strong.names(draws)))
 
 def frame(
     trainer: Steered,

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['CONTENT', 'SHARES', 'ROW', 'Snapshot', 'snapshot', 'learned', 'record', 'look', 'Stepper', 'state', 'read_state',
-           'take_weights', 'load_state', 'result', 'fit', 'Trainer']
+           'take_weights', 'handed_over', 'load_state', 'result', 'fit', 'Trainer']
 
 # %% ../nbs/08_trainer.ipynb #5473fe83
 import json
 import time
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Iterator
 
@@ -19,10 +19,11 @@ import torch
 import torch.nn.functional as F
 
 from .checks import UserError, write_whole
-from .loop import NOTES, Steered, outputs
+from .data import load, reload
+from .loop import NOTES, Steered, outputs, restored
 from .models import cost
 from .noise import checksum
-from .spec import Spec, commit, from_dict, hardware, versions
+from .spec import OWN, Spec, commit, hardware, moved, versions
 from .track import Views, collapse, entropy, in_use, memorisation
 from .tracker import Tracker
 
@@ -126,17 +127,14 @@ def look(
     tr, sp = trainer, trainer.spec
     index = tr.watch[::max(1, len(tr.watch)//n)][:n]
     x, draws = tr.train.take(index), tr.strong.draw(len(tr.train), sp.seed, 0)[index]
-    strong, out, restored = tr.strong.apply(x, draws), outputs(tr, tr.train, index), None
-    if getattr(tr.method, 'w_rec', 0):
-        tr.net.eval()
-        restored = torch.cat([tr.net.bytes(tr.net(c, restore=True).restored) for c in strong.split(500)])
-        tr.net.train()
+    strong, out = tr.strong.apply(x, draws), outputs(tr, tr.train, index)
+    again = restored(tr, strong)
     given, true = tr.labels[index.to(tr.labels.device)], tr.train.true
     if true is not None: true = true[index.to(true.device)]
     cluster = out['clusters'].argmax(1) if 'clusters' in out and getattr(tr.method, 'w_cluster', 0) else None
     loss = F.cross_entropy(out['logits'], given, reduction='none')
     num = lambda v: None if v is None else v.cpu().numpy()
-    return Views(index.numpy(), _pixels(x), _pixels(strong), None if restored is None else _pixels(restored),
+    return Views(index.numpy(), _pixels(x), _pixels(strong), None if again is None else _pixels(again),
                  tuple(tr.strong.names(draws)), num(out['features']), num(out['logits'].argmax(1)),
                  num(given), num(true), num(cluster), num(loss))
 
@@ -157,16 +155,17 @@ class Stepper(Steered):
     def steps(self) -> Iterator[int]:
         "Train; yields the number of steps done after each one."
         self.stopped = False
-        while self.epoch < self.spec.epochs and not self.stopped:
-            start = time.perf_counter()
-            if self.in_epoch < self.steps_per_epoch: self.one()     # else the last evaluation was given up
-            over = self.in_epoch == self.steps_per_epoch
-            self.seconds += time.perf_counter() - start
-            if over: self._close()
-            for f in self.on_step: f(self)
-            if over:
-                for f in self.on_epoch: f(self)
-            yield self.step
+        try:
+            while self.epoch < self.spec.epochs and not self.stopped:
+                start = time.perf_counter()
+                if self.in_epoch < self.steps_per_epoch: self.one()     # else the last evaluation was given up
+                over = self.in_epoch == self.steps_per_epoch
+                self.seconds += time.perf_counter() - start
+                if over: self._close()
+                for f in [*self.on_step, *(self.on_epoch if over else ())]: f(self)
+                yield self.step
+        finally:
+            with self.lock: self.feed = None
 
     def __iter__(self) -> Iterator[Snapshot]:
         for _ in self.steps():
@@ -175,18 +174,20 @@ class Stepper(Steered):
     def _close(self):
         "End an epoch: check, measure, record."
         start = time.perf_counter()
-        self.sound()
-        due = (self.epoch + 1) % self.spec.eval_every == 0 or self.epoch + 1 == self.spec.epochs
-        self.latest = record(self, self.tracker) if due else None
-        if due: self.history.append(self.latest.record)
-        self.epoch, self.in_epoch, self.n_seen, self.feed = self.epoch + 1, 0, 0, None
-        self.seconds += time.perf_counter() - start
+        with self.lock:
+            self.sound()
+            due = (self.epoch + 1) % self.spec.eval_every == 0 or self.epoch + 1 == self.spec.epochs
+            self.latest = record(self, self.tracker) if due else None
+            if due: self.history.append(self.latest.record)
+            self.epoch, self.in_epoch, self.n_seen, self.feed = self.epoch + 1, 0, 0, None
+            self.seconds += time.perf_counter() - start
 
 # %% ../nbs/08_trainer.ipynb #6da4e29e
 def state(trainer: Stepper) -> dict:
     "Everything a run needs to go on as if it had never stopped."
     tr, scalars = trainer, {k: float(v) for k, v in trainer.s.items()}
     images = dict(shape=list(tr.loaded.shape), classes=list(tr.loaded.classes))     # to predict without them
+    if tr.spec.data.startswith(OWN): images |= dict(train=tr.loaded.origin(), test=tr.test.origin())
     return dict(spec=asdict(tr.spec), images=images, epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch,
                 n_seen=tr.n_seen, seconds=tr.seconds, sums=tr.sums, history=tr.history, events=tr.events,
                 aim=dict(lr=float(tr.take.lr), scalars=scalars),
@@ -241,6 +242,29 @@ def _in_range(tr, st):
         f"the checkpoint stands at epoch {st['epoch']}, step {st['step']} ({in_epoch} of the epoch, "
         f"{st['n_seen']} images); {most} epochs of {of_one} steps were expected, train again or restore the file")
 
+def _same_pictures(net, weights):
+    "Raise unless the network was made for pictures as bright; another decoder's rounding does not show in the mean."
+    for k, v in dict(mean=net.mean, std=net.std).items():
+        if not isinstance(was := weights.get(k), torch.Tensor) or was.shape != v.shape: continue    # another network
+        if (off := float((was - v.cpu()).abs().max())) > .5: raise UserError(
+            f'these are other pictures than the run was of (the {k} of their pixels is {off:.1f} of 255 off); restore '
+            'them, or say where they are with data=')
+
+def handed_over(
+    st: dict,           # from `state`
+    data: str | Path | None = None,     # where the images are now, if elsewhere
+    root: str | Path | None = None,     # where the named datasets are now
+) -> dict:              # `train` and `test`, or nothing where the run loads its images by itself
+    "The images that a run was handed, loaded again."
+    spec, images = st['spec'], st.get('images') or {}
+    if not spec['data'].startswith(OWN): return {}
+    if images.get('train') and images.get('test'):
+        return dict(zip(('train', 'test'), reload([images['train'], images['test']], data, root)))
+    if data is None: raise UserError(f"this run is of {spec['data']}; hand over train= and test= again (in Python), "
+                                     'or say where its images are with data=')
+    how = {k: spec[k] for k in ('train_size', 'seed', 'size', 'grey', 'on_bad')}
+    return dict(zip(('train', 'test'), load(data, root or spec['root'], **how)))
+
 def load_state(trainer: Stepper, st: dict):
     "Put a trainer into the state that `state` gave."
     tr = trainer
@@ -250,6 +274,7 @@ def load_state(trainer: Stepper, st: dict):
         raise UserError(f"the labels' checksum is {now}, the checkpoint's {st['checksum']}: "
                         "the data or its order has changed; restore the data")
     _in_range(tr, st)
+    _same_pictures(tr.net, st['net'])
     take_weights(tr.net, st['net'])
     try: tr.opt.load_state_dict(st['opt']); tr.method.load_state(st['method'])
     except (RuntimeError, ValueError, KeyError, TypeError) as e:
@@ -318,31 +343,38 @@ class Trainer(Stepper):
         if out and (Path(out)/'checkpoint.pt').exists():
             raise UserError(f'{out} holds a run already; go on with it (Trainer.resume, --resume) or name another')
         super().__init__(spec, **parts)
-        self.out, self.checkpoint_every = Path(out) if out else None, checkpoint_every
+        self.out, self.checkpoint_every = Path(out).absolute() if out else None, checkpoint_every
         if self.out: write_whole(self.out/'spec.json', self.spec.to_json())
 
     @classmethod
     def resume(cls,
         folder: str | Path,     # of the run
-        device: str | None = None,  # another than the run had
+        device: str | None = None,  # another than the run had; None: that one, or the CPU where it is not
+        data: str | Path | None = None,     # where its images are now, if elsewhere
+        root: str | Path | None = None,     # where the named datasets are now, if elsewhere
         **parts,                # what the first `Trainer` was given besides its spec
     ) -> 'Trainer':
         "Go on with a run from its last checkpoint, to the same numbers as if it had not stopped."
         st = read_state(folder)
-        moved = dict(device=device, engine='auto') if device and device != st['spec']['device'] else {}
-        tr = cls(from_dict(st['spec'] | moved), **parts)
+        spec = moved(st['spec'], device, data, root)
+        if parts.get('train') is None: parts |= handed_over(st, data, root)
+        name, _, weights = spec.model.partition(':')    # those it began with are needed no more
+        gone = weights and not spec.model.startswith(OWN) and not Path(weights).exists()
+        tr = cls(replace(spec, model=name) if gone else spec, **parts)
+        if gone: tr.spec = replace(tr.spec, model=spec.model)
         load_state(tr, st)
-        tr.out, tr.checkpoint_every = Path(folder), st['checkpoint_every'] or tr.checkpoint_every
+        tr.out, tr.checkpoint_every = Path(folder).absolute(), st['checkpoint_every'] or tr.checkpoint_every
         return tr
 
     def save(self, folder: str | Path | None = None):
         "Write the checkpoint and the history, to the run folder or another."
         if not (folder or self.out): raise UserError('save(folder) needs a folder: this run was started without out=')
-        self.sound()
-        folder, st = Path(folder or self.out), state(self)
-        write_whole(folder/'spec.json', self.spec.to_json())
-        write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
-        write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
+        with self.lock:
+            self.sound()
+            folder, st = Path(folder or self.out), state(self)
+            write_whole(folder/'spec.json', self.spec.to_json())
+            write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
+            write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
     def _close(self):
         super()._close()
         done = self.epoch == self.spec.epochs
@@ -352,6 +384,8 @@ class Trainer(Stepper):
         yield from super().steps()
         if self.stopped and self.out: self.save()
 
-    def result(self) -> dict: return result(self)
-    def look(self, n: int = 500) -> Views: return look(self, n)
+    def result(self) -> dict:
+        with self.lock: return result(self)
+    def look(self, n: int = 500) -> Views:
+        with self.lock: return look(self, n)
     def fit(self, progress: bool = True) -> dict: return fit(self, progress)
