@@ -216,6 +216,7 @@ class Loop(Staged):
     def __init__(self, spec: Spec = Spec(), **parts):
         super().__init__(spec, **parts)
         sp, self.feed, self.begun = self.spec, None, None   # the epoch that was begun last
+        self.stepping = False               # is a step being taken just now?
         self.in_epoch = self.n_seen = 0     # steps and images into this epoch
         self.take = make_step(sp.engine, self.net, self.method, self.opt, sp.batch, sp.precision)
 
@@ -239,13 +240,18 @@ class Loop(Staged):
     def one(self):
         "Take one step."
         with self.lock:
-            if self.feed is None: self._open()
-            idx, weak, strong = next(self.feed)
-            self.take.aim(self.lr, self.method.scalars(self.t))
-            self.take.seed = self.seed()
-            self.take(Batch(idx, self.labels[idx], weak, strong))
-            self.step += 1; self.in_epoch += 1; self.n_seen += len(idx)
-            if self.spec.device == 'cpu': self._check()
+            self.stepping = True
+            try: self._one()
+            finally: self.stepping = False
+
+    def _one(self):
+        if self.feed is None: self._open()
+        idx, weak, strong = next(self.feed)
+        self.take.aim(self.lr, self.method.scalars(self.t))
+        self.take.seed = self.seed()
+        self.take(Batch(idx, self.labels[idx], weak, strong))
+        self.step += 1; self.in_epoch += 1; self.n_seen += len(idx)
+        if self.spec.device == 'cpu': self._check()
 
     def sound(self):
         "Raise `Diverged` unless loss and weights are finite: what is not, is not measured and not saved."

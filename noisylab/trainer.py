@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONTENT', 'SHARES', 'ROW', 'Snapshot', 'snapshot', 'learned', 'record', 'look', 'Stepper', 'state', 'read_state',
-           'take_weights', 'handed_over', 'load_state', 'result', 'fit', 'Trainer']
+           'take_weights', 'handed_over', 'load_state', 'result', 'fit', 'Trainer', 'reopened']
 
 # %% ../nbs/08_trainer.ipynb #5473fe83
 import json
@@ -162,7 +162,10 @@ class Stepper(Steered):
                 over = self.in_epoch == self.steps_per_epoch
                 self.seconds += time.perf_counter() - start
                 if over: self._close()
-                for f in [*self.on_step, *(self.on_epoch if over else ())]: f(self)
+                ask, self.ask = self.ask, None      # what a callback evaluates is not given up
+                try:
+                    for f in [*self.on_step, *(self.on_epoch if over else ())]: f(self)
+                finally: self.ask = ask
                 yield self.step
         finally:
             with self.lock: self.feed = None
@@ -358,10 +361,7 @@ class Trainer(Stepper):
         st = read_state(folder)
         spec = moved(st['spec'], device, data, root)
         if parts.get('train') is None: parts |= handed_over(st, data, root)
-        name, _, weights = spec.model.partition(':')    # those it began with are needed no more
-        gone = weights and not spec.model.startswith(OWN) and not Path(weights).exists()
-        tr = cls(replace(spec, model=name) if gone else spec, **parts)
-        if gone: tr.spec = replace(tr.spec, model=spec.model)
+        tr = reopened(spec, cls, **parts)
         load_state(tr, st)
         tr.out, tr.checkpoint_every = Path(folder).absolute(), st['checkpoint_every'] or tr.checkpoint_every
         return tr
@@ -389,3 +389,11 @@ class Trainer(Stepper):
     def look(self, n: int = 500) -> Views:
         with self.lock: return look(self, n)
     def fit(self, progress: bool = True) -> dict: return fit(self, progress)
+
+def reopened(spec: Spec, kind: type = Trainer, **parts) -> Trainer:
+    "A trainer whose weights come from a state: a file of those that it began with need not be there any more."
+    name, _, weights = spec.model.partition(':')
+    if not weights or spec.model.startswith(OWN) or Path(weights).exists(): return kind(spec, **parts)
+    tr = kind(replace(spec, model=name), **parts)
+    tr.spec = replace(tr.spec, model=spec.model)
+    return tr
