@@ -127,7 +127,7 @@ class Steering(Wishing):
         "Have `job` done between two steps."
         res, mine = Future(), self._thread is threading.current_thread()
         if mine and self.trainer.stepping:
-            raise UserError('a step is being taken just now; ask in on_step or on_epoch, which are called between steps')
+            raise UserError('a step is being taken just now; ask in on_step or on_epoch, which come between two steps')
         with self._lock:
             late = mine or self.status in FINAL or self._thread is None
             if not late: self._jobs.append((res, job)); self._call()
