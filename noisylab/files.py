@@ -148,7 +148,9 @@ class Files:
 
     def chunks(self, order: Tensor, size: int, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         "(idx, uint8 pixels) for `size` pictures at a time, in `order`, read ahead by `workers` processes."
-        order, piece = as_index(order, len(self)), max(1, 2**22//int(np.prod(self.shape[1:])))
+        order, most = as_index(order, len(self)), max(1, 2**22//int(np.prod(self.shape[1:])))
+        workers = min(workers, len(order)//16)  # to start one takes as long as reading a few pictures
+        piece = min(most, -(-len(order)//(4*workers))) if workers else most
         pieces = [p.tolist() for idx in order.split(size) for p in idx.split(piece)]
         got = _loaded(self, pieces, workers)
         try:
@@ -181,7 +183,6 @@ def _loaded(files: Files, pieces: list, workers: int) -> Iterator:
     "Each of `pieces` (lists of positions) read from `files`, in order."
     load = partial(DataLoader, files, batch_sampler=pieces, collate_fn=_as_it_is,
                    generator=torch.Generator())  # its own: the run's random numbers are not touched
-    workers = min(workers, len(pieces) if len(pieces) > 1 else 0)
     if not workers: return iter(load())
     try:
         with ThreadPoolExecutor(1) as aside:
