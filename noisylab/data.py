@@ -312,6 +312,9 @@ def placed(source: str|Path,  # a name or a path, as for `load`
     "Absolute paths, which mean the same in any folder."
     source, full = os.fspath(source), lambda p: os.path.abspath(os.path.expanduser(p))
     if data is not None and os.fspath(data) != source:
+        if source in NAMES and (source == 'digits' or data in NAMES):
+            raise UserError(f"data={data!r}, but this is a run of {source}; leave it out"
+                            + ('' if source == 'digits' else ', or name the folder that holds them'))
         if source in NAMES: now = now or data
         else: source = os.fspath(data)
     return source if source in NAMES else full(source), full(now or root)

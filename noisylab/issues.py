@@ -97,7 +97,7 @@ def folds_of(
     return res
 
 # %% ../nbs/10_issues.ipynb #c775540f
-ELSEWHERE = 'data', 'root', 'device', 'engine', 'precision', 'settings'     # may differ when a training goes on
+ELSEWHERE = 'data', 'root', 'device', 'engine', 'precision', 'workers', 'settings'     # may differ when it goes on
 
 def _usable(images):
     "Raise unless there is something to tell apart."

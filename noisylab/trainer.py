@@ -355,11 +355,12 @@ class Trainer(Stepper):
         device: str | None = None,  # another than the run had; None: that one, or the CPU where it is not
         data: str | Path | None = None,     # where its images are now, if elsewhere
         root: str | Path | None = None,     # where the named datasets are now, if elsewhere
+        workers: int | None = None,     # other than the run asked for
         **parts,                # what the first `Trainer` was given besides its spec
     ) -> 'Trainer':
         "Go on with a run from its last checkpoint, to the same numbers as if it had not stopped."
         st = read_state(folder)
-        spec = moved(st['spec'], device, data, root)
+        spec = moved(st['spec'] | ({} if workers is None else dict(workers=workers)), device, data, root)
         if parts.get('train') is None: parts |= handed_over(st, data, root)
         tr = reopened(spec, cls, **parts)
         load_state(tr, st)
