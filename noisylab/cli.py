@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from dataclasses import MISSING, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,7 +47,8 @@ TRAIN = {   # heading → option → (type, what it means)
         watch=(int, "training images watched for memorisation"),
         device=(str, "auto, cpu, cuda"),
         precision=(str, "auto, fp32, bf16"),
-        engine=(str, "auto, eager, graph (a step recorded as a CUDA graph), compiled")),
+        engine=(str, "auto, eager, graph (a step recorded as a CUDA graph), compiled"),
+        workers=(int, "processes that read pictures ahead where these stay on disk (default: by the cores)")),
 }
 
 # what `spec.resolve` settles for the images
@@ -101,10 +103,10 @@ def resumed(args):
     if args.spec: raise UserError('--spec starts a run and --resume goes on with one; give one of them')
     spec = read_state(args.out)['spec']
     for k, v in asked(args, spec).items():
-        if k != 'device' and v != spec[k]:
+        if k not in ('device', 'data', 'root', 'workers') and v != spec[k]:
             raise UserError(f'{k}={v!r}, but the run in {args.out} has {spec[k]!r} and keeps it; leave it out, or '
                             'start a new run in another folder')
-    trainer = Trainer.resume(args.out, device=args.device)
+    trainer = Trainer.resume(args.out, device=args.device, data=args.data, root=args.root, workers=args.workers)
     trainer.checkpoint_every = args.checkpoint_every or trainer.checkpoint_every
     return trainer
 
@@ -161,11 +163,14 @@ def train(args) -> int:
 def report(args) -> int:
     "Write a finished run as a page."
     from noisylab import report as r
-    from noisylab.trainer import Trainer
+    from noisylab.data import UserError
+    from noisylab.trainer import Trainer, read_state
     runs = []
     for folder in args.runs:
-        trainer = Trainer.resume(folder, device='auto')
-        runs.append(r.read(folder, views=trainer.look(), classes=trainer.train.classes))
+        views, known = None, read_state(folder).get('images') or {}
+        try: views = Trainer.resume(folder, device=args.device, data=args.data, root=args.root).look()
+        except UserError as e: print(f'{folder}: its pictures are not in the page: {e}', file=sys.stderr)
+        runs.append(r.read(folder, views=views, classes=known.get('classes')))
     print(r.write(runs, args.html or Path(args.runs[0])/'report.html').resolve())
     return 0
 
@@ -190,7 +195,7 @@ def suspects(args) -> int:
     if not Path(args.source, 'spec.json').exists():
         found = find_suspects(args.source, out=args.out, share=args.share, device=args.device or 'auto')
     elif args.out: raise UserError(f'{args.source} is a run already, nothing is trained; leave --out out')
-    else: found = suspects_of(args.source, args.share, args.device)
+    else: found = suspects_of(args.source, args.share, args.device, data=args.data, root=args.root)
     print(found)
     for r in found.rows()[:10]: print(f"{r['id']}: {r['given']} → {r['suggested']}; {r['reason']}")
     if args.csv: found.to_csv(args.csv)
@@ -206,7 +211,7 @@ def replay(args) -> int:
     from noisylab.fork import replay_run
     if args.out and Path(args.out, 'checkpoint.pt').exists():
         raise UserError(f'{args.out} holds a run already; name another folder')
-    again, off = replay_run(args.run)
+    again, off = replay_run(args.run, args.device, args.data, args.root)
     if args.out: again.save(args.out)
     told = f'{again.epoch} epochs, {again.step:,} steps, {len(again.events)} events'
     print(f'{told}: ' + ('the same numbers, to the bit' if not off else f'{len(off)} differences'))
@@ -318,6 +323,12 @@ def _train_parser(sub):
     p.set_defaults(func=train)
 
 # %% ../nbs/16_cli.ipynb #efb62744
+def _elsewhere(p):
+    "Options of what opens a run that may have been made elsewhere."
+    p.add_argument('--device', metavar='NAME', help="auto, cpu, cuda (default: the run's; the CPU where it is not)")
+    p.add_argument('--data', metavar='PATH', help='where the images of the run are now, if they have moved')
+    p.add_argument('--root', metavar='FOLDER', help='where the named datasets are now, if they have moved')
+
 def _judging_parsers(sub):
     p = sub.add_parser('predict', help='say what a run takes pictures for')
     p.add_argument('run', metavar='RUN', help='run folder')
@@ -332,7 +343,7 @@ def _judging_parsers(sub):
     p.add_argument('--html', metavar='FILE', help='write a page with the pictures')
     p.add_argument('--share', type=float, metavar='N', help='of the labels to list (default: as many as seem wrong)')
     p.add_argument('--out', metavar='FOLDER', help='run folder of the training, to go on with (default: not kept)')
-    p.add_argument('--device', metavar='NAME', help='auto, cpu, cuda')
+    _elsewhere(p)
     p.set_defaults(func=suspects)
 
 # %% ../nbs/16_cli.ipynb #562362cc
@@ -345,11 +356,13 @@ def parser() -> argparse.ArgumentParser:
     p = sub.add_parser('report', help='write finished runs as one HTML page')
     p.add_argument('runs', nargs='+', metavar='RUN', help='run folders')
     p.add_argument('--html', metavar='FILE', help='the page (default: report.html in the first run folder)')
+    _elsewhere(p)
     p.set_defaults(func=report)
     _judging_parsers(sub)
     p = sub.add_parser('replay', help='repeat a run that was steered, from its spec and events')
     p.add_argument('run', metavar='RUN', help='its folder')
     p.add_argument('--out', metavar='FOLDER', help='where the repeated run goes (default: nothing is kept)')
+    _elsewhere(p)
     p.set_defaults(func=replay)
     p = sub.add_parser('demo', help='plain, augmented, literal and balanced training side by side, in two minutes')
     p.add_argument('--out', default='demo', metavar='FOLDER', help='runs and page (demo)')
@@ -379,11 +392,27 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 # %% ../nbs/16_cli.ipynb #2ec967f8
+def _say(otherwise):
+    "How to show a warning: ours as a line, without the place in the code."
+    def say(message, category, *where, **more):
+        if category is not UserWarning: return otherwise(message, category, *where, **more)
+        print(f'noisylab: {message}', file=sys.stderr)
+    return say
+
 def main(
     argv: list[str] | None = None,
 ) -> int:   # exit status: 0, 1 where a replay differs, 2 for what the user can mend, 130 when interrupted
     "The program `noisylab`."
-    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')     # before torch: threads that wait should not spin
+    spin = 'OMP_WAIT_POLICY' not in os.environ
+    if spin: os.environ['OMP_WAIT_POLICY'] = 'passive'      # before torch: threads that wait should not spin
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _say(warnings.showwarning)
+            return _called(argv)
+    finally:
+        if spin: os.environ.pop('OMP_WAIT_POLICY', None)
+
+def _called(argv):
     args = parser().parse_args(argv)
     from noisylab.data import UserError
     try:

@@ -14,7 +14,7 @@ from .advice import width_for
 from .data import UserError
 from .methods import METHODS, find, make
 from .noise import READS
-from .spec import Spec, device_of, from_dict, reopened, resolve
+from .spec import Spec, device_of, from_dict, reopened, resolve, settled_paths
 
 # %% ../nbs/14_controls.ipynb #b7b1b66a
 def _control(key, label, group, kind, hint='', live=False, lo=0, hi=1, step=.01, log=False, unit='', options=()):
@@ -86,7 +86,7 @@ def values(
 ) -> dict:                      # control → value; None: decided when the images are there, or not read
     "A run as the values of the controls."
     side = side or spec.size or SIDES.get(spec.data)
-    full = resolve(spec, side) if side else spec
+    full = resolve(spec, side) if side else settled_paths(spec)
     res = {k: getattr(full, k) for k in SPEC_KEYS} | {k: None for k in METHOD_KEYS}
     return res | own(full.method) | {k: v for k, v in spec.settings.items() if k in METHOD_KEYS}
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
+from threading import RLock
 
 from . import controls
 from .controls import CONTROLS
@@ -20,7 +21,7 @@ from .loop import LIVE, check_parts
 from .methods import make
 from .session import Session
 from .watching import FINAL
-from .spec import Spec
+from .spec import OWN, Spec, read_spec
 
 # %% ../nbs/14_desk.ipynb #49ca7df9
 def sentence(text: str) -> str:
@@ -36,19 +37,19 @@ def story(
     if s is None:
         first = 'labels are made wrong, then ' if noise != 'none' else ''
         return 'info', f'Nothing runs yet. Press Start: {first}a network learns from labels while you watch and steer.'
-    if s.status == 'failed': return 'error', f'This run has failed: {s.message}'
-    if s.status != 'stopped' and s.message: return 'warning', sentence(s.message)
-    if s.status == 'starting' or s.trainer is None: return 'info', 'Loading the images and building the network …'
-    tr, h = s.trainer, s.history
-    n, wrong = len(tr.fit_index), tr.noise.rate if tr.noise else 0
-    of = f'{n:,} images' + (f', {100*wrong:.0f}% of their labels wrong' if tr.noise else '')
-    if s.status == 'running': return 'info', f'Training on {of}. Move a slider with a green dot and watch what happens.'
+    status, message, tr, h = s.status, s.message, s.trainer, s.history      # read once: a thread goes on meanwhile
+    if status == 'failed': return 'error', f'This run has failed: {message}'
+    if status != 'stopped' and message: return 'warning', sentence(message)
+    if status in ('ready', 'starting') or tr is None: return 'info', 'Loading the images and building the network …'
+    n, made = len(tr.fit_index), tr.noise
+    of = f'{n:,} images' + (f', {100*made.rate:.0f}% of their labels wrong' if made else '')
+    if status == 'running': return 'info', f'Training on {of}. Move a slider with a green dot and watch what happens.'
     acc = ''
     known = [r['test_acc'] for r in h if r['test_acc'] is not None]
     if known: acc = f', test accuracy {known[-1]:.1f}%, best {max(known):.1f}%'
-    said = dict(paused='Holding', done='Done', stopped='Stopped')[s.status]
+    said = dict(paused='Holding', done='Done', stopped='Stopped')[status]
     todo = dict(paused='Resume, step, fork, or change something.', done='Fork it to try other settings.',
-                stopped='Fork it to go on from here.')[s.status]
+                stopped='Fork it to go on from here.')[status]
     return 'info', f'{said} after {tr.epoch} epochs{acc}. {todo}'
 
 def name_of(spec: Spec) -> str:
@@ -72,7 +73,7 @@ class Said:
     @said.setter
     def said(self, what): self._said = what, time.monotonic(), self._where()
 
-    def _where(self): return self.id(self.shown), self.shown and self.shown.status
+    def _where(self): return self.id(s := self.shown), s and s.status
 
 # %% ../nbs/14_desk.ipynb #ddc154dd
 class Runs(Said):
@@ -87,6 +88,7 @@ class Runs(Said):
         if spec is None: spec = Spec(**controls.PRESETS[0]['spec'] if train is None else {})
         check_parts(spec, train=train, test=test)
         self.base, self.parts, self.mapper = spec, dict(train=train, test=test), mapper
+        self._lock, self.closed = RLock(), False
         self.runs, self._ids, self._names, self._count, self._homes = [], {}, {}, 0, {}
         self.shown, self.aside, self.preset, self.said = None, None, None, None
         self.values = controls.values(spec, None if train is None else train.shape[1])
@@ -98,27 +100,37 @@ class Runs(Said):
     @property
     def spec(self) -> Spec: return controls.spec_of(self.values, self.base)     # of the next start
     @property
-    def going(self) -> bool: return self.shown is not None and self.shown.status not in FINAL
+    def going(self) -> bool: return (s := self.shown) is not None and s.status not in FINAL
 
     def _room(self):
+        if self.closed: raise UserError('this lab is closed; run its cell again')
         if len(self.runs) < MOST: return
         raise UserError(f'{MOST} runs are open, each with its memory of what it looked like; close one (×) first')
 
+    def _maps(self):
+        "What makes maps; a worker process, where nothing was handed over."
+        with self._lock:
+            if self.mapper is None: self.mapper = Mapper(rest=REST)
+            return self.mapper
+
     def _add(self, session, name):
-        self._count += 1
-        self._ids[session], self._names[session] = self._count - 1, f'{self._count} {name}'
-        self.runs, self.said = [*self.runs, session], None
-        self._show(session)
+        with self._lock:
+            self._room()
+            self._count += 1
+            self._ids[session], self._names[session] = self._count - 1, f'{self._count} {name}'
+            self.runs, self.said = [*self.runs, session], None
+            self._show(session)
         return session
 
     def _show(self, session):
-        self.shown = session
-        if self.aside is session: self.aside = None
-        if session is not None: self._follow()
+        with self._lock:
+            self.shown = session
+            if self.aside is session: self.aside = None
+            if session is not None: self._follow(session)
 
-    def _follow(self):
+    def _follow(self, session):
         "Let the controls say what the shown run does."
-        now, data = self.shown.now, self.parts['train']
+        now, data = session.now, self.parts['train']
         self.values, self.base, self.preset = controls.values(now, data and data.shape[1]), now, None
 
 # %% ../nbs/14_desk.ipynb #1e4c4115
@@ -128,26 +140,29 @@ class Settings(Runs):
         "Move a control."
         if key == 'data' and self.parts['train'] is not None:
             raise UserError('this lab was opened on images of your own; Lab() opens one on other data')
-        new = controls.changed(self.values, key, value, self.base)
-        if key in self.live: self.shown.change(**{k: new[k] for k in ('noise', 'rate') if k == key or
-                                                  key == 'noise' and new[k] != self.values[k]} | {key: value})
-        self.values, self.preset = new, None
+        with self._lock:
+            new, s = controls.changed(self.values, key, value, self.base), self.shown
+            if key in self.live: s.change(**{k: new[k] for k in ('noise', 'rate') if k == key or
+                                             key == 'noise' and new[k] != self.values[k]} | {key: value})
+            self.values, self.preset = new, None
 
     def choose(self, name: str):
         "Take the settings of a preset, for the next start."
         p = next((p for p in self.presets if p['name'] == name), None)
         known = ', '.join(p['name'] for p in self.presets)
         if p is None: raise UserError(f'there is no preset {name!r}; there are: {known}')
-        self.base = Spec(**dict(root=self.base.root, device=self.base.device) | p['spec'])
-        self.values, self.preset = controls.values(self.base), name
+        with self._lock:
+            self.base = Spec(**dict(root=self.base.root, device=self.base.device) | p['spec'])
+            self.values, self.preset = controls.values(self.base), name
         self.said = 'info', f"{p['title']}. {p['hint']}. Press Start."
 
     @property
     def live(self) -> list[str]:
         "Controls that act on the run shown, now."
         s = self.shown
-        if not self.going: return []
-        ways = LIVE + (s.trainer.method if s.trainer else make(s.spec.method, **s.spec.settings)).live
+        if s is None or s.status in FINAL: return []
+        tr = s.trainer
+        ways = LIVE + (tr.method if tr else make(s.spec.method, **s.spec.settings)).live
         return [c['key'] for c in CONTROLS if c['live'] and c['key'] in ways]
 
     @property
@@ -159,8 +174,9 @@ class Settings(Runs):
     @property
     def later(self) -> list[str]:
         "Controls that say something else than the run shown does: they wait for the next start."
-        if not self.runs or self.shown is None or self.shown.trainer is None: return []
-        now = controls.values(self.shown.now, self.shown.train.shape[1])
+        s = self.shown
+        if s is None or s.trainer is None: return []
+        now = controls.values(s.now, s.train.shape[1])
         off = self.unused
         return [k for k, v in self.values.items() if v != now[k] and v is not None and k not in off]
 
@@ -169,12 +185,12 @@ class Buttons(Settings):
     "Runs and what can be done with them."
     def start(self) -> Session:
         "A new run with the settings of the controls; the one that is shown stops."
-        self._room()
-        spec = self.spec
-        if self.mapper is None: self.mapper = Mapper(rest=REST)
-        new = Session(spec, mapper=self.mapper, memory=MEMORY, **self.parts)
-        if self.going: self.shown.stop()        # only now: what is refused stops nothing
-        return self._add(new, name_of(spec)).start()
+        with self._lock:
+            self._room()
+            spec, old = self.spec, self.shown
+            new = Session(spec, mapper=self._maps(), memory=MEMORY, **self.parts)
+            if self.going: old.stop()       # only now: what is refused stops nothing
+            return self._add(new, name_of(spec)).start()
 
     def pause(self):
         "Hold the run shown, or go on with it."
@@ -189,18 +205,19 @@ class Buttons(Settings):
 
     def fork(self, **settings) -> Session:
         "A second run from the state of the one that is shown, with what the controls say or `settings`."
-        s = self._need()
-        self._room()
-        new = s.fork(**settings or {k: self.values[k] for k in self.later})
-        paused = s.status == 'paused'
-        self._add(new, f'{name_of(new.now)} from {self.name(s).split()[0]}').start()
-        if paused: new.pause()
-        self.aside = s
-        return new
+        with self._lock:
+            s = self._need()
+            self._room()
+            new = s.fork(**settings or {k: self.values[k] for k in self.later})
+            paused = s.status == 'paused'
+            self._add(new, f'{name_of(new.now)} from {self.name(s).split()[0]}').start()
+            if paused: new.pause()
+            self.aside = s
+            return new
 
     def _need(self) -> Session:
-        if self.shown is None: raise UserError('there is no run yet; press Start')
-        return self.shown
+        if (s := self.shown) is None: raise UserError('there is no run yet; press Start')
+        return s
 
 # %% ../nbs/14_desk.ipynb #2966ce2b
 class Desk(Buttons):
@@ -212,20 +229,29 @@ class Desk(Buttons):
     def save(self, folder: str):
         "Write the run shown into a folder; where another run is already, into the next one: lab-2, lab-3, …"
         s, asked = self._need(), self._folder(folder)
-        mine = lambda p: self._homes.get(p) == self.id(s) or not (p/'spec.json').exists()
-        path = next(p for i in count(1) if mine(p := asked if i == 1 else asked.with_name(f'{asked.name}-{i}')))
-        s.save(path)
-        self._homes[path] = self.id(s)
+        mine = lambda p: self._homes[p] == self.id(s) if p in self._homes else not (p/'spec.json').exists()
+        with self._lock:
+            path = next(p for i in count(1) if mine(p := asked if i == 1 else asked.with_name(f'{asked.name}-{i}')))
+            new = path not in self._homes
+            self._homes[path] = self.id(s)
+        try: s.save(path)
+        except BaseException:
+            if new: self._homes.pop(path)
+            raise
         why = '' if path == asked else f', as {asked.name} holds another run'
         self.said = 'info', f'Saved to {path}{why}; `noisylab report` and Load read it.'
 
-    def load(self, folder: str) -> Session:
+    def load(self,
+        folder: str,
+        **where,    # `data`, `root`, `device`: where its images are now, and what it goes on on, see `Session.load`
+    ) -> Session:
         "Open a run from a folder; it holds where it was saved."
         self._room()
         path = self._folder(folder)
-        if self.mapper is None: self.mapper = Mapper(rest=REST)
-        new = Session.load(path, mapper=self.mapper, memory=MEMORY, **self.parts)
-        self._add(new, f'{name_of(new.spec)} loaded')
+        own = self.parts if read_spec(path).data.startswith(OWN) else {}
+        new = Session.load(path, **where, mapper=self._maps(), memory=MEMORY, **own)
+        try: self._add(new, f'{name_of(new.spec)} loaded')
+        except UserError: new.close(); raise
         self._homes[path] = self.id(new)
         return new
 
@@ -237,13 +263,15 @@ class Desk(Buttons):
         s = self.run(run)
         if s is None: return
         s.close()
-        self.runs = [r for r in self.runs if r is not s]
-        if self.aside is s: self.aside = None
-        if self.shown is s: self._show(self.runs[-1] if self.runs else None)
-        self._ids.pop(s); self._names.pop(s)        # its frames can go
+        with self._lock:
+            self.runs = [r for r in self.runs if r is not s]
+            if self.aside is s: self.aside = None
+            if self.shown is s: self._show(self.runs[-1] if self.runs else None)
+            self._ids.pop(s, None); self._names.pop(s, None)        # its frames can go
 
     def close(self):
         "End every run and the worker; what they measured can still be read."
+        with self._lock: self.closed = True
         for s in self.runs: s.close()
         if self.mapper is not None: self.mapper.close()
 
@@ -258,9 +286,10 @@ def buttons(status: str, runs: int) -> list[str]:
 
 def told(desk: Desk) -> tuple[str, str]:
     "The status line: a failure always, else the answer to the last button, else how the run stands."
-    how, said = story(desk.shown, desk.values['noise']), desk.said
+    s = desk.shown
+    how, said = story(s, desk.values['noise']), desk.said
     if not said or said == how: return how
-    failed = desk.shown is not None and desk.shown.status == 'failed'
+    failed = s is not None and s.status == 'failed'
     return ('error', f'{how[1]} · {said[1]}') if failed else said
 
 def state(desk: Desk) -> dict:

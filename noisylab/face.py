@@ -50,7 +50,7 @@ def curves(
         for k, v in p['terms'].items():
             t = terms.setdefault(k, dict(x=[], y=[]))
             t['x'].append(_round(p['epoch'])); t['y'].append(_round(v))
-    events = [dict(x=_round(e['step']/per_epoch), text=say_event(e)) for e in session.events]
+    events = [dict(x=_round(e['step']/per_epoch), text=say_event(e)) for e in session.events] if tr else []
     return dict(epoch=[r['epoch'] for r in h], terms=terms, events=events,
                 frames=[f.epoch for f in list(session.frames)], epochs=tr.spec.epochs if tr else 1,
                 known=tr is not None and tr.train.true is not None,

@@ -27,7 +27,10 @@ def noisy(
     if spec.noise.startswith('human'): images.require_published(f'noise {spec.noise!r}')
     if images.published or spec.noise == 'given': kw['ids'] = images.ids
     if spec.noise == 'given': kw['classes'] = images.classes
-    if spec.noise.startswith('human'): kw.setdefault('file', Path(spec.root)/f'CIFAR-{images.n_classes}_human.pt')
+    if spec.noise.startswith('human'):
+        file = Path(kw.get('file') or Path(spec.root)/f'CIFAR-{images.n_classes}_human.pt')
+        beside = Path(spec.root)/file.name
+        kw['file'] = beside if beside.is_file() and not file.is_file() else file    # it has moved with the images
     if spec.noise == 'instance': kw['features'] = images.take(torch.arange(len(images))).flatten(1).cpu().numpy()
     true = images.labels if images.true is None else images.true
     res = noise.inject(true.cpu(), spec.noise, spec.rate, images.n_classes, spec.seed, **kw)
@@ -47,7 +50,7 @@ def split(
 # %% ../nbs/08_feed.ipynb #e8000dbd
 class Feed:
     "The batches of one epoch, from position `start`, as (indices, weak, strong)."
-    def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=None):
+    def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=None, workers=0):
         order = np.random.RandomState([seed, epoch, 30]).permutation(len(index))
         self.order = index[torch.from_numpy(order)]
         n = len(index)
@@ -57,7 +60,7 @@ class Feed:
         most, some = (2**28, 2**20) if str(device).startswith('cuda') else (2**24, 4096)    # bytes and images
         chunk = chunk or min(some, most//int(np.prod(images.shape)))
         size = max(1, chunk//batch)*batch
-        self.chunks, self.lo, self.hi = images.chunks(self.order[start:self.n], size), start, start
+        self.chunks, self.lo, self.hi = images.chunks(self.order[start:self.n], size, workers), start, start
 
     def _ahead(self):
         idx, x = next(self.chunks)

@@ -17,8 +17,8 @@ from .data import UserError
 from .loop import LIVE, NOTES, settled
 from .methods import Method, make
 from .noise import checksum
-from .spec import Spec, from_dict, reopened
-from .trainer import Trainer, load_state, read_state, state
+from .spec import Spec, from_dict, moved, reopened
+from .trainer import Trainer, handed_over, load_state, read_state, state
 
 # %% ../nbs/09_fork.ipynb #ef461cb6
 FORKED = ('method', 'settings', 'epochs', 'schedule', 'ops', 'n', 'crop', 'flip', 'momentum', 'weight_decay',
@@ -26,8 +26,9 @@ FORKED = ('method', 'settings', 'epochs', 'schedule', 'ops', 'n', 'crop', 'flip'
 
 def capture(trainer: Trainer) -> dict:
     "The state of a training, copied, with what another one needs to take it over."
-    return dict(st=copy.deepcopy(state(trainer)), names=[n for n, _ in trainer.net.named_parameters()],
-                true=trainer.train.true)
+    with trainer.lock:
+        return dict(st=copy.deepcopy(state(trainer)), names=[n for n, _ in trainer.net.named_parameters()],
+                    true=trainer.train.true)
 
 def take_over(
     trainer: Trainer,       # not started
@@ -49,7 +50,8 @@ def take_over(
     for k in ('epoch', 'step', 'in_epoch', 'seconds', 'history'): setattr(tr, k, st[k])
     if st.get('tracker'): tr.tracker.load_state_dict(st['tracker'])
     tr.method.stage, same = tr.stage, st['spec']['method'] == tr.spec.method
-    if not same and tr.in_epoch: tr.method.on_epoch(tr.epoch, tr.seen_of)       # a new method begins within an epoch
+    if not same and tr.in_epoch:        # a new method begins within an epoch
+        with tr.random(): tr.method.on_epoch(tr.epoch, tr.seen_of)
     if same and st.get('first'): tr.first = {k: v.to(tr.spec.device).clone() for k, v in st['first'].items()}
     if same and st['checksum'] == checksum(tr.labels.cpu().numpy()): tr.method.load_state(st['method'])
     tr.events = [{'step': tr.step, 'fork': dict(settings=settings, spec=st['spec'], events=st['events'])}]
@@ -81,13 +83,14 @@ def replay(
     spec: Spec,             # resolved, as a run stores it
     events: list,           # of the run
     steps: int | None = None,   # how far; None: to the end
+    here: dict | None = None,   # `device`, `data` and `root` of `spec.moved`, for the runs that it was forked from
     **parts,                # what the run was given besides its spec, such as `train` and `test`
 ) -> Trainer:
     "Repeat a steered run."
     tr, todo = Trainer(spec, **parts), deque(events)
     if todo and 'fork' in todo[0]:
         first = todo.popleft()
-        old = replay(from_dict(first['fork']['spec']), first['fork']['events'], first['step'], **parts)
+        old = replay(moved(first['fork']['spec'], **here or {}), first['fork']['events'], first['step'], here, **parts)
         take_over(tr, **capture(old), settings=first['fork']['settings'])
     def due():
         while todo and todo[0]['step'] <= tr.step:
@@ -116,13 +119,17 @@ def differences(
 
 def replay_run(
     folder: str | Path,     # of the run
+    device: str | None = None,  # another than the run had; None: that one, or the CPU where it is not
+    data: str | Path | None = None,     # where its images are now, if elsewhere
+    root: str | Path | None = None,     # where the named datasets are now, if elsewhere
     **parts,                # see `replay`
 ) -> tuple[Trainer, list[str]]:     # the repeated run, and in what it differs
     "Repeat the run in a folder, as far as its checkpoint goes."
-    st = read_state(folder)
-    tr = replay(from_dict(st['spec']), st['events'], st['step'], **parts)
+    st, here = read_state(folder), dict(device=device, data=data, root=root)
+    if parts.get('train') is None: parts |= handed_over(st, data, root)
+    tr = replay(moved(st['spec'], **here), st['events'], st['step'], here, **parts)
     now = checksum(tr.labels.cpu().numpy())
     if now != st['checksum']:
         raise UserError(f"the labels' checksum is {now}, it was {st['checksum']}: this is other data; "
-                        'restore it, or pass train= and test= if the run had its own')
+                        'restore it, say where it is with data=, or pass train= and test= if the run had its own')
     return tr, differences(tr, st)

@@ -118,7 +118,7 @@ class Frames(Moments):
     def copy(self) -> 'Frames':
         "Others that begin with the same frames."
         res = Frames(self.memory)
-        res.every, res._frames = self.every, self._frames
+        with self._lock: res.every, res._frames = self.every, self._frames
         return res
 
 # %% ../nbs/09_frames.ipynb #4537d509
@@ -239,7 +239,7 @@ def save(
     watched: Watched,
 ):
     "Write frames, and what is needed to look at them without the data, to an `.npz` file."
-    stored, said = {}, []
+    stored, said, frames = {}, [], frames.copy()        # more may come meanwhile
     for f in frames:
         names = {k: id(v) for k, v in f.arrays().items()}
         stored |= {i: getattr(f, k) for k, i in names.items()}

@@ -31,6 +31,7 @@ class Labelled:
     skipped: tuple[Bad, ...] = ()  # (path, why) of the files left out
     notes: tuple[str, ...] = ()  # what was changed on the way, in words
     held_out: bool = False  # drawn from the same images as the training set: given labels no better than there
+    source: dict|None = None  # how `load` was asked, which of its parts these are, and which of those; see `origin`
 
     def __post_init__(self):
         put, p = partial(object.__setattr__, self), self.pixels
@@ -104,8 +105,27 @@ class Images(Labelled):
         "The images at positions `idx`, in that order; `ids` still say where they came from."
         idx = as_index(idx, len(self))
         at, pixels = idx.to(self.labels.device), self.take(idx) if self.in_memory else self.pixels.subset(idx)
-        true = None if self.true is None else self.true[at]
-        return replace(self, pixels=pixels, labels=self.labels[at], true=true, ids=self.ids[idx.numpy()])
+        true, source = None if self.true is None else self.true[at], self.source
+        if source: source = source | dict(at=idx if source['at'] is None else source['at'][idx])
+        return replace(self, pixels=pixels, labels=self.labels[at], true=true, ids=self.ids[idx.numpy()], source=source)
+
+    def join(self, other: 'Images') -> 'Images':
+        "These and then the others, which are of the same kind."
+        if self.in_memory != other.in_memory: raise UserError(f'{self.name}: a part in memory, a part on disk')
+        pixels = torch.cat([self.pixels, other.pixels]) if self.in_memory else \
+            replace(self.pixels, paths=np.concatenate([self.pixels.paths, other.pixels.paths]))
+        true = None if self.true is None or other.true is None else torch.cat([self.true, other.true])
+        a, b, source = self.source, other.source, None
+        if a and b and a['load'] == b['load'] and a['at'] is b['at'] is None:
+            source = a | {k: [*a[k], *b[k]] for k in ('parts', 'sums')}
+        return replace(self, pixels=pixels, labels=torch.cat([self.labels, other.labels]), true=true, source=source,
+                       ids=np.concatenate([self.ids, other.ids]), skipped=self.skipped + other.skipped)
+
+    def origin(self) -> dict|None:  # plain values and tensors; None: they were handed over as arrays
+        "What it takes to have these images again where only their files are, see `data.reload`."
+        small = lambda y: None if y is None else y.to('cpu', torch.int32)
+        return self.source and self.source | dict(labels=small(self.labels), true=small(self.true), name=self.name,
+                                                  held_out=self.held_out)
 
     def with_labels(self, given: Any, true: Any = None) -> 'Images':
         "The same images with labels `given`, and `true` where now known."
@@ -115,15 +135,19 @@ class Images(Labelled):
         "The same images on `device`; what is on disk is delivered there."
         return replace(self, pixels=self.pixels.to(device))
 
+    def labels_sum(self) -> str:  # 16 hexadecimal characters
+        "The first 16 characters of the SHA-256 of the given labels, in their order."
+        return hashlib.sha256(self.labels.cpu().numpy().astype('<i8').tobytes()).hexdigest()[:16]
+
     def checksum(self) -> str:  # 16 hexadecimal characters
         "The first 16 characters of the SHA-256 of the pixels, which must be in memory, in their order."
         return hashlib.sha256(self.pixels.cpu().contiguous().numpy().data).hexdigest()[:16]
 
-    def stats(self) -> tuple[Tensor, Tensor]:  # mean, standard deviation: C each, float32, in 0..1
+    def stats(self, workers: int = 0) -> tuple[Tensor, Tensor]:  # mean, standard deviation: C each, float32, in 0..1
         "Mean and standard deviation per channel, from at most 10,000 images evenly spaced (and about 50 M pixels)."
         n, (_, h, w) = len(self), self.shape
         m = min(n, 10_000, max(1000, 50_000_000//(h*w)))
-        return _moments(sum(_levels(x) for _, x in self.chunks(torch.arange(m)*n//m, 256)))
+        return _moments(sum(_levels(x) for _, x in self.chunks(torch.arange(m)*n//m, 256, workers)))
 
     def __repr__(self) -> str:
         c, h, w = self.shape

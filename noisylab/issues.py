@@ -97,7 +97,7 @@ def folds_of(
     return res
 
 # %% ../nbs/10_issues.ipynb #c775540f
-ELSEWHERE = 'data', 'root', 'device', 'engine', 'precision', 'settings'     # may differ when a training goes on
+ELSEWHERE = 'data', 'root', 'device', 'engine', 'precision', 'workers', 'settings'     # may differ when it goes on
 
 def _usable(images):
     "Raise unless there is something to tell apart."
@@ -174,11 +174,7 @@ def _all_of(source, size=None):
     if train.published: return train
     ids = np.concatenate([train.ids, test.ids])
     if train.in_memory != test.in_memory or len(set(map(str, ids))) < len(ids): return train
-    true = None if train.true is None or test.true is None else torch.cat([train.true, test.true])
-    pixels = torch.cat([train.pixels, test.pixels]) if train.in_memory else \
-        replace(train.pixels, paths=np.concatenate([train.pixels.paths, test.pixels.paths]))
-    return replace(train, pixels=pixels, labels=torch.cat([train.labels, test.labels]), true=true, ids=ids,
-                   skipped=train.skipped + test.skipped)
+    return train.join(test)
 
 def belief(
     heard: Any,         # with `loss` E×N: `Heard`, a tracker, or anything that has it

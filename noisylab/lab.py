@@ -82,7 +82,7 @@ class Pump(Looks):
 
     def wake(self, asked: bool = False):    # for another moment, which then does not wait
         "Look now."
-        self._asked = self._asked or asked
+        if asked: self._asked = True
         self._wake.set()
 
     def _run(self):
@@ -145,7 +145,7 @@ def figure(
 ):                              # plotly figure
     "What the lab shows, as a figure to keep."
     if isinstance(lab, Watching): run, runs = lab, {lab.spec.method.removeprefix(OWN): lab}
-    else: run, runs = lab.shown, {lab._names[r]: r for r in lab.runs}
+    else: run, runs = lab.shown, {lab.name(r): r for r in lab.runs}
     if name not in FIGURES: raise UserError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}")
     if run is None: raise UserError('there is no run yet; press Start, or lab.start()')
     if name == 'curves':
@@ -211,7 +211,7 @@ class Lab(Ears):
     ):
         super().__init__(spec, train=train, test=test, mapper=mapper)
         _close_all()
-        self.closed, self.face = False, Face(self.presets)
+        self.face = Face(self.presets)
         self.face.on_msg(self._heard)
         self.pump = Pump(self, self.face)
         self.face.observe(lambda change: self.pump.wake(asked=True), 'at')
@@ -230,7 +230,6 @@ class Lab(Ears):
     def close(self):
         "End runs, threads and the worker; what was measured can still be read."
         if self.closed: return
-        self.closed = True
         super().close()
         self.said = 'info', 'This lab is closed; its runs can be read (lab.runs). Run its cell again for a new one.'
         self.pump.close()
@@ -239,5 +238,9 @@ class Lab(Ears):
         except Exception: pass      # the kernel may be ending
         _OPEN.discard(self)
 
-    def _repr_mimebundle_(self, **kw): return self.face._repr_mimebundle_(**kw)
-    def __repr__(self): return f"Lab({', '.join(self._names[r] + ': ' + r.status for r in self.runs) or 'no run yet'})"
+    def _repr_mimebundle_(self, **kw):
+        lines = [f'{self.name(r)}: {r.status}, epoch {r.progress.epoch:.1f} of {r.progress.epochs}' for r in self.runs]
+        return self.face.bundle(repr(self), 'The live lab: watch a network learn from wrong labels, and steer it. It '
+                                'is drawn in JupyterLab while its kernel runs: run this cell there.', lines, **kw)
+
+    def __repr__(self): return f"Lab({', '.join(self.name(r) + ': ' + r.status for r in self.runs) or 'no run yet'})"

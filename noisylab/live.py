@@ -6,6 +6,7 @@
 __all__ = ['text', 'Live']
 
 # %% ../nbs/14_live.ipynb #4311d1b0
+from html import escape
 from importlib.resources import files
 from threading import RLock
 
@@ -38,3 +39,19 @@ class Live(anywidget.AnyWidget):
         with self.lock:
             for k, v in what.items():
                 if getattr(self, k) != v: setattr(self, k, v)
+
+    def bundle(self,
+        what: str,      # it is
+        how: str,       # to have it again
+        lines=(),       # what can be said of it without a picture
+        **kw,           # of `_repr_mimebundle_`
+    ) -> tuple:         # representations by type, metadata
+        "The widget, and text for where none can be drawn."
+        data, more = super()._repr_mimebundle_(**kw) or ({}, {})
+        rows = ''.join(f'<li>{escape(line)}</li>' for line in lines)
+        page = f'<p><b>{escape(what)}</b><br>{escape(how)}</p>' + (f'<ul>{rows}</ul>' if rows else '')
+        return {**data, 'text/plain': '\n'.join([what, how, *lines]), 'text/html': page}, more
+
+    def _repr_mimebundle_(self, **kw):
+        return self.bundle(f'{type(self).__name__}, a widget of noisylab',
+                           'It is drawn by JupyterLab while the kernel that made it runs; run this cell again.', **kw)

@@ -8,9 +8,10 @@ __all__ = ['PARTS', 'LIVE', 'NOTES', 'lr_at', 'check_parts', 'Material', 'Setup'
 
 # %% ../nbs/08_loop.ipynb #a4fc15f3
 from bisect import bisect_right
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from difflib import get_close_matches
+from threading import RLock
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import nn
 from .augment import RandAugment, Weak
 from .data import Images, UserError, load
 from .feed import Feed, noisy, split
+from .files import readers
 from .methods import Batch, Method, Seen, bounds, make
 from .models import Tapped, make_net, memory_format, seeded
 from .noise import KINDS, READS
@@ -86,6 +88,7 @@ class Material:
             train, test = load(spec.data, spec.root, spec.train_size, spec.seed, spec.size, spec.grey, spec.on_bad)
         else: spec = replace(spec, data=OWN + train.name)
         self.spec = spec = resolve(_named(spec, net, method), train.shape[1], train.n_classes, method)
+        self.workers = readers(train.in_memory, spec.workers)
         self.loaded, (labelled, self.noise) = train, noisy(train, spec)
         self.train, self.test = labelled.to(spec.device), test.to(spec.device)
         self.labels = self.train.labels
@@ -114,17 +117,20 @@ class Setup(Material):
         check_parts(spec, train=train, test=test, net=net, layer=layer, method=method)
         super().__init__(spec, train, test, net, method)
         spec, train, C = self.spec, self.loaded, self.loaded.n_classes
+        self.lock, self.epoch, self.step = RLock(), 0, 0    # epochs and steps done so far
+        self.foreign = spec.engine == 'eager' and (net is not None or method is not None)
         self.method = method or make(spec.method, **spec.settings)
-        self.stages = self.method.stages(C)
-        self.bounds = bounds(self.stages, spec.epochs)
-        self.method.begin(C, len(train), spec.device)
-        self.method.plan(self.bounds)
-        self.method.relabel(self.labels)
-        mean, std = train.stats()
+        with self.random(1):
+            self.stages = self.method.stages(C)
+            self.bounds = bounds(self.stages, spec.epochs)
+            self.method.begin(C, len(train), spec.device)
+            self.method.plan(self.bounds)
+            self.method.relabel(self.labels)
+        mean, std = train.stats(self.workers)
         self.net = make_net(spec.model if net is None else net, train.shape, C, mean, std, spec.width, layer, spec.seed,
                             **self.method.heads(C))
         self.net.to(spec.device, memory_format=memory_format(self.net, spec.device))
-        self.dropout = isinstance(self.net.backbone, Tapped)    # somebody else's network may draw random numbers
+        self.foreign = self.foreign or spec.engine == 'eager' and isinstance(self.net.backbone, Tapped)
         self.opt = torch.optim.SGD(self.net.parameters(), torch.tensor(spec.lr, device=spec.device), spec.momentum,
                                    weight_decay=spec.weight_decay, fused=True)
         restarts = any(s.restart for s in self.stages)
@@ -134,10 +140,23 @@ class Setup(Material):
         self.strong = RandAugment(spec.n, spec.m, spec.ops)
         self.steps_per_epoch = -(-(len(self.fit_index) - (len(self.fit_index) % spec.batch == 1))//spec.batch)
 
+    def seed(self, use: int = 0) -> int | None:     # 0: for a step, 1: what is done between steps, 2: evaluation
+        "Where somebody else's code may draw random numbers, they follow from this; None: nothing is drawn."
+        return (use << 60) + self.spec.seed*1_000_003 + self.step if self.foreign else None
+
+    def random(self, use: int = 1):
+        "Within, random numbers that somebody else's code draws are of the run."
+        return seeded(self.seed(use)) if self.foreign else nullcontext()
+
 # %% ../nbs/08_loop.ipynb #2e06f6f3
 def _piece(setup, side):
     "So many images at once: 1,000 (on a CPU 64) at 32 pixels, fewer of larger ones."
     return max(10, min(1000, (64 if setup.spec.device == 'cpu' else 1000)*32**2//side**2))
+
+@contextmanager
+def _asked(setup):
+    "The network of a run as it says what is handed out, and nobody else uses it meanwhile."
+    with setup.lock, setup.random(2), evaluating(setup.net) as net: yield net
 
 def outputs(
     setup: Setup,
@@ -147,8 +166,9 @@ def outputs(
 ) -> dict:      # 'logits', 'features' and, with a cluster head, 'clusters': float32 tensors
     "What the network says of images as they are."
     index, seen = torch.arange(len(images)) if index is None else index, []
-    with evaluating(setup.net) as net:
-        for _, x in images.chunks(index, batch or _piece(setup, images.shape[1])):
+    chunks = images.chunks(index, batch or _piece(setup, images.shape[1]), setup.workers)
+    with _asked(setup) as net:
+        for _, x in chunks:
             if setup.ask: setup.ask()
             seen.append(net(x.to(setup.spec.device)))
     cat = lambda k: torch.cat([getattr(o, k).float() for o in seen])
@@ -161,27 +181,20 @@ def restored(
     "What the decoder makes of augmented images."
     if not getattr(setup.method, 'w_rec', 0): return None
     seen = []
-    with evaluating(setup.net) as net:
+    with _asked(setup) as net:
         for x in strong.split(_piece(setup, strong.shape[-1])):
             if setup.ask: setup.ask()
             seen.append(net.bytes(net(x, restore=True).restored))
     return torch.cat(seen)
 
-# %% ../nbs/08_loop.ipynb #c17227bd
+# %% ../nbs/08_loop.ipynb #nc1722710
 class Diverged(UserError): "A loss became infinite or no number."
-
-@contextmanager
-def _own_random(on, seed):
-    "Random numbers that somebody else's network draws (dropout) follow from `seed`; the caller's are left alone."
-    if not on: yield; return
-    with seeded(seed): yield
 
 # %% ../nbs/08_loop.ipynb #019b6f1a
 class Staged(Setup):
     "Knows the stage, and what it asks for."
     def __init__(self, spec: Spec = Spec(), **parts):
         super().__init__(spec, **parts)
-        self.epoch = self.step = 0          # done so far
         self.base_lr = self.spec.lr
 
     @property
@@ -220,7 +233,8 @@ class Loop(Staged):
     "Takes steps and sums up their terms."
     def __init__(self, spec: Spec = Spec(), **parts):
         super().__init__(spec, **parts)
-        sp, self.feed = self.spec, None
+        sp, self.feed, self.begun = self.spec, None, None   # the epoch that was begun last
+        self.stepping = False               # is a step being taken just now?
         self.in_epoch = self.n_seen = 0     # steps and images into this epoch
         self.take = make_step(sp.engine, self.net, self.method, self.opt, sp.batch, sp.precision)
 
@@ -230,23 +244,30 @@ class Loop(Staged):
     def s(self) -> dict: return self.take.s                                 # the method's scalars in the last step
 
     def _open(self):
-        if self.in_epoch == 0:
+        if self.in_epoch == 0 and self.begun != self.epoch:
             self.method.stage = self.stage
-            self.method.on_epoch(self.epoch, self.seen_of)
+            with self.random(): self.method.on_epoch(self.epoch, self.seen_of)
             if self.epoch in self.bounds[1:-1] and self.stages[self.stage].restart: self.restart()
             self.take.clear()
+            self.begun = self.epoch
         sp = self.spec
         self.net.train()
         self.feed = Feed(self.train, self.fit_index, sp.batch, self.weak, self.strong if self.method.strong else None,
-                         sp.seed, self.epoch, sp.device, self.in_epoch*sp.batch)
+                         sp.seed, self.epoch, sp.device, self.in_epoch*sp.batch, workers=self.workers)
 
     def one(self):
         "Take one step."
+        with self.lock:
+            self.stepping = True
+            try: self._one()
+            finally: self.stepping = False
+
+    def _one(self):
         if self.feed is None: self._open()
         idx, weak, strong = next(self.feed)
         self.take.aim(self.lr, self.method.scalars(self.t))
-        with _own_random(self.dropout, self.spec.seed*1_000_003 + self.step):
-            self.take(Batch(idx, self.labels[idx], weak, strong))
+        self.take.seed = self.seed()
+        self.take(Batch(idx, self.labels[idx], weak, strong))
         self.step += 1; self.in_epoch += 1; self.n_seen += len(idx)
         if self.take.failed and self.spec.engine != 'eager': self.spec = replace(self.spec, engine='eager')
         if self.spec.device == 'cpu': self._check()
@@ -298,6 +319,9 @@ class Steered(Loop):
 
     def change(self, **new):
         "Change settings from the next step on: `lr`, `m`, `rate`, `noise`, and what the method says is live."
+        with self.lock: self._change(new)
+
+    def _change(self, new):
         now, anew = settled(self.spec, self.method, self.events, new), None
         relabelled = noisy(self.loaded, now) if {'rate', 'noise'} & new.keys() else None
         self.method.change(**{k: v for k, v in new.items() if k not in LIVE})
@@ -305,7 +329,7 @@ class Steered(Loop):
             train, self.noise = relabelled
             self.train = train.to(self.spec.device).with_labels(train.labels, self.train.true)      # known stays known
             self.labels = self.train.labels
-            anew = self.method.relabel(self.labels)
+            with self.random(): anew = self.method.relabel(self.labels)
             self.take.forget()
         self.base_lr = now.lr
         if 'm' in new:

@@ -8,13 +8,15 @@ __all__ = ['TINY', 'Block', 'ResNet', 'Tapped', 'last_map', 'Decoder', 'Outputs'
 
 # %% ../nbs/03_models.ipynb #a95821b3
 import math
-from contextlib import contextmanager
-from threading import RLock
+import sys
+from functools import lru_cache
+from threading import Lock, get_ident
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .data import UserError
 
@@ -67,20 +69,23 @@ class Tapped(nn.Module):
         layer: str,         # name of the feature layer, as in `model.named_modules()`
     ):
         super().__init__()
-        self.model, self.layer, self._seen = model, layer, None
-        modules = dict(model.named_modules())
-        if layer not in modules:
-            some = ', '.join([n for n in modules if n][-8:])
+        self.model, self.layer = model, layer
+        names = [n for n, _ in model.named_modules()]
+        if layer not in names:
+            some = ', '.join([n for n in names if n][-8:])
             raise UserError(f'the model has no layer {layer!r}; layer= names one of model.named_modules(), '
                             f'the last are: {some}')
-        modules[layer].register_forward_hook(self._keep)
-
-    def _keep(self, module, args, out): self._seen = out
 
     def forward(self, x):
-        logits = self.model(x)
-        logits = getattr(logits, 'logits', logits)  # GoogLeNet and Inception return more while training
-        fmap, self._seen = self._seen, None
+        seen, me = [], get_ident()
+        def keep(module, args, out):
+            if get_ident() == me: seen[:] = [out]   # another thread may use the same module just now
+        hook = self.model.get_submodule(self.layer).register_forward_hook(keep)
+        try: logits = self.model(x)
+        finally: hook.remove()
+        if not seen: raise UserError(f'layer {self.layer!r} took no part in a pass of {type(self.model).__name__}; '
+                                     'layer= names one that every image goes through')
+        logits, fmap = getattr(logits, 'logits', logits), seen[0]   # GoogLeNet and Inception return more in training
         return (fmap if fmap.ndim == 4 else fmap[..., None, None]), logits
 
 # %% ../nbs/03_models.ipynb #96f9a712
@@ -228,14 +233,55 @@ def _torchvision(name, shape, n_classes):
     return Tapped(model, last_map(model, shape))
 
 # %% ../nbs/03_models.ipynb #14e2990d
-_RANDOM = RLock()
+@lru_cache(maxsize=None)
+def _taking(func):
+    "The operation that does the same as `func` and takes a generator, if there is one."
+    names = lambda f: [a.name for a in f._schema.arguments]
+    rest = lambda f: [k for k in names(f) if k != 'generator']
+    packet = func.overloadpacket
+    them = [func, *(getattr(packet, k) for k in packet.overloads())]
+    return next((f for f in them if 'generator' in names(f) and rest(f) == rest(func)), None)
 
-@contextmanager
-def seeded(seed: int):
-    "Within, torch's random numbers follow from `seed`."
-    with _RANDOM, torch.random.fork_rng(range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
+def _recomputed():
+    "Is this within a part of a network that its backward pass computes again?"
+    f = sys._getframe()
+    while f and not f.f_code.co_filename.endswith(('torch/utils/checkpoint.py', 'torch\\utils\\checkpoint.py')):
+        f = f.f_back
+    return f is not None
+
+_SWAP = Lock()
+
+class seeded(TorchDispatchMode):
+    "Within, the random numbers that this thread has of torch follow from `seed`; those of others are left alone."
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed, self.sources = seed, {}
+
+    def _source(self, device):
+        if device not in self.sources: self.sources[device] = torch.Generator(device).manual_seed(self.seed)
+        return self.sources[device]
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if torch.Tag.nondeterministic_seeded not in func.tags or kwargs.get('generator'): return func(*args, **kwargs)
+        like = [a.device for a in args if isinstance(a, Tensor)]
+        device = torch.device(kwargs.get('device') or (like[0] if like else 'cpu'))
+        if device.type == 'meta': return func(*args, **kwargs)
+        if _recomputed(): raise UserError(
+            'this network draws random numbers (dropout?) in a part that torch.utils.checkpoint computes twice, and '
+            'would draw others the second time; turn its checkpointing off, or the dropout there')
+        source = self._source(device)
+        if func is torch.ops.aten.native_dropout.default and args[2] is not False and args[1] < 1:
+            keep = torch.empty_like(args[0], dtype=torch.bool).bernoulli_(1 - args[1], generator=source)
+            return args[0]*keep*(1/(1 - args[1])), keep
+        if f := _taking(func): return f(*args, **kwargs, generator=source)
+        with _SWAP:     # for this one operation, torch's own source
+            shared = torch.default_generator if device.type == 'cpu' else \
+                torch.get_device_module(device).default_generators[device.index or 0]
+            was = shared.get_state()
+            shared.set_state(source.get_state())
+            try: return func(*args, **kwargs)
+            finally: source.set_state(shared.get_state()); shared.set_state(was)
 
 # %% ../nbs/03_models.ipynb #3875d367
 TINY = 16   # pixels: images up to this side get the small network
@@ -275,17 +321,31 @@ def memory_format(
     return torch.channels_last if device != 'cpu' or min(inner, default=16) >= 16 else torch.contiguous_format
 
 # %% ../nbs/03_models.ipynb #f2aeb829
+class _Flops(TorchDispatchMode):
+    "Counts the work of this thread, by torch's formulas; its own counter listens to the modules of all threads."
+    def __init__(self):
+        from torch.utils.flop_counter import flop_registry
+        super().__init__()
+        self.total, self.formulas = 0, flop_registry
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        res, work = func(*args, **(kwargs or {})), self.formulas.get(func.overloadpacket)
+        if work: self.total += work(*args, **(kwargs or {}), out_val=res)
+        return res
+
 def cost(
     net: RobustNet,
 ) -> dict:              # part → {'parameters', 'flops'}; flops of one image, forward, a multiply-add counted as two
     "Parameters and FLOPs of the backbone (with its classifier), the decoder and the cluster head."
-    from torch.utils.flop_counter import FlopCounterMode
-    device, parts = net.mean.device, {'backbone': net.backbone, 'decoder': net.decoder, 'cluster': net.cluster}
-    n = {k: sum(p.numel() for p in m.parameters()) for k, m in parts.items() if m is not None}
-    was = net.training
-    with torch.no_grad(), FlopCounterMode(display=False, depth=3) as counter:
-        net.eval()(torch.zeros(1, *net.shape, device=device), restore=True)
-    net.train(was)
-    counts = counter.get_flop_counts()
-    flops = {k: sum(counts.get(f'RobustNet.{k}', {}).values()) for k in n}
-    return {k: {'parameters': n[k], 'flops': flops[k]} for k in n}
+    was, res, x = net.training, {}, torch.zeros(1, *net.shape, device=net.mean.device)
+    def counted(k, part, x):
+        with torch.inference_mode(False), torch.no_grad(), _Flops() as seen: out = part(x)
+        res[k] = {'parameters': sum(p.numel() for p in part.parameters()), 'flops': seen.total}
+        return out
+    net.eval()
+    try:
+        fmap, _ = counted('backbone', net.backbone, x)
+        if net.decoder is not None: counted('decoder', net.decoder, fmap)
+        if net.cluster is not None: counted('cluster', net.cluster, fmap.mean((2, 3)))
+    finally: net.train(was)
+    return res

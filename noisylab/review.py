@@ -246,7 +246,14 @@ class Review(Shown):
         self.sheet = Sheet(fixed=self._set_up(features, xy, side), **self._now())
         self.sheet.on_msg(self._heard)
 
-    def _repr_mimebundle_(self, **kw): return self.sheet._repr_mimebundle_(**kw)
+    def _repr_mimebundle_(self, **kw):
+        name = lambda k: self.classes[k]
+        lines = [f'{i}: {name(g)} → {name(s)}; {why}' for i, g, s, why in
+                 zip(self.ids[:10], self.given, self.suggested, self.reason)]
+        if len(self) > len(lines): lines.append(f'… and {len(self) - len(lines):,} more')
+        return self.sheet.bundle(repr(self), 'A review of labels, to click through: run this cell in JupyterLab, '
+                                 'Review(suspects). The most doubted labels:', lines, **kw)
+
     def __repr__(self):
         n = self.counts()
         return f"Review({n['all']:,} suspects: {n['kept']} kept, {n['relabelled']} relabelled, {n['unsure']} unsure)"

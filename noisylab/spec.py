@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RANGES', 'CHOICES', 'OWN', 'WHOLE', 'BROUGHT', 'plain', 'Spec', 'check', 'from_dict', 'read_spec', 'noise_notes',
-           'bf16_pays', 'auto_precision', 'engine', 'device_of', 'resolve', 'reopened', 'commit', 'versions', 'cores',
-           'hardware']
+           'bf16_pays', 'auto_precision', 'engine', 'device_of', 'settled_paths', 'moved', 'resolve', 'reopened',
+           'commit', 'versions', 'cores', 'hardware']
 
 # %% ../nbs/08_spec.ipynb #51527e5e
 import json
@@ -13,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ import torch
 from . import __version__
 from .augment import OP_SETS, ops_of
 from .checks import SIZES, UserError, as_path
+from .data import placed
 from .methods import make
 from .models import TINY
 from .noise import READS, as_rate
@@ -77,6 +79,7 @@ class Spec:
     device: str = 'auto'            # 'cpu', 'cuda', 'cuda:1', 'mps'
     precision: str = 'auto'         # of training steps: 'fp32' or 'bf16' (autocast), see "Precision" below
     engine: str = 'auto'            # how steps are taken: 'eager', 'graph', 'compiled', see `noisylab.step`
+    workers: int | None = None      # processes that read pictures ahead, where these stay on disk; None: by the cores
 
     def __post_init__(self):
         put = partial(object.__setattr__, self)
@@ -93,12 +96,12 @@ class Spec:
 RANGES = dict(width=(.01, 16), lr=(0, 100), momentum=(0, .9999), weight_decay=(0, 1), val=(0, .5),
               n=(0, 20), m=(0, 30), crop=(0, 64), epochs=(1, 100_000), batch=(2, 1_000_000),
               eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
-              train_size=(2, 10**9), size=SIZES)
+              train_size=(2, 10**9), size=SIZES, workers=(0, 256))
 CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), flip=(None, True, False),
                schedule=('step', 'cosine', 'constant', 'author'),
                precision=('auto', 'fp32', 'bf16'), engine=('auto', 'eager', 'graph', 'compiled'))
 OWN = 'own: '       # begins the name of data, model or method that a `Trainer` was handed
-WHOLE = ('n', 'm', 'crop', 'epochs', 'batch', 'eval_every', 'watch', 'seed', 'train_size', 'size')
+WHOLE = ('n', 'm', 'crop', 'epochs', 'batch', 'eval_every', 'watch', 'seed', 'train_size', 'size', 'workers')
 
 def check(
     spec,       # a `Spec`
@@ -204,6 +207,37 @@ def device_of(
     if int(number or 0) >= have: raise UserError(f"device={name!r}; there are {have} of this kind, counted from 0")
     return name
 
+# %% ../nbs/08_spec.ipynb #n3496f613
+def settled_paths(spec: Spec) -> Spec:
+    "The same run with absolute paths."
+    full = lambda p: os.path.abspath(os.path.expanduser(p))
+    data, root = placed(spec.data, spec.root)
+    if spec.data.startswith(OWN): data = spec.data
+    name, _, weights = spec.model.partition(':')
+    model = f'{name}:{full(weights)}' if weights and not spec.model.startswith(OWN) else spec.model
+    notes = {k: full(v) if k == 'file' and v else v for k, v in spec.noise_settings.items()}
+    return replace(spec, data=data, root=root, model=model, noise_settings=notes)
+
+def moved(
+    saved: dict,                # fields of the spec, as a run stores them
+    device: str | None = None,  # another than it had; None: that one, or the CPU where it is not
+    data: str | Path | None = None,     # where its images are now; of a named dataset: the folder that holds it
+    root: str | Path | None = None,     # where the named datasets are now
+) -> Spec:
+    "A saved run as it can go on here."
+    here = {}
+    if device is None:
+        try: device_of(saved['device'])
+        except UserError:
+            device = 'cpu'
+            warnings.warn(f"the run was on {saved['device']}, which is not here; it goes on on the CPU, whose numbers "
+                          'may differ in their last digits', stacklevel=3)
+    if device not in (None, saved['device']): here = dict(device=device, engine='auto')
+    if not saved['data'].startswith(OWN):
+        here |= dict(zip(('data', 'root'), placed(saved['data'], saved['root'], data, root)))
+    elif root: here['root'] = str(root)
+    return from_dict(saved | here)
+
 # %% ../nbs/08_spec.ipynb #3496f66b
 def resolve(
     spec: Spec,
@@ -212,6 +246,7 @@ def resolve(
     method=None,            # a `Method`, instead of `spec.method`
 ) -> Spec:
     "Fill in what depends on the images, on the method and on this machine."
+    spec = settled_paths(spec)
     tiny, own_method, method = side <= TINY, method is not None, method or make(spec.method, **spec.settings)
     own = dict(n=2, m=15, crop=0, flip=False, epochs=60, batch=64, ops='digits') if tiny else \
           dict(n=2, m=9, crop=4, flip=True, epochs=300, batch=128, ops='cutout')

@@ -29,6 +29,15 @@ def _close_all():
 
 class Ended(UserError): "A session that has ended can't go on."
 
+def _alone(session):
+    "Raise if another session trains the very network or method that this one was handed."
+    for k in ('net', 'method'):
+        v = session.parts.get(k)
+        for s in list(_OPEN):
+            if v is not None and s is not session and s.status not in FINAL and s.parts.get(k) is v: raise UserError(
+                f'this {k} is of another session, which is {s.status}: both would change it; stop that one, or hand '
+                f'over another (copy.deepcopy({k}))')
+
 # %% ../nbs/09_steering.ipynb #d095ae35
 class Wishing(Watching):
     "What may be wished for, from any thread; nothing here but `close` waits for training."
@@ -58,7 +67,7 @@ class Wishing(Watching):
             return self if self.status in FINAL else self._want('stop')
 
     def close(self):
-        "Stop and wait for the thread; may be called again."
+        "Stop and wait for the thread (but for itself); may be called again."
         self.stop()
         if self._thread and self._thread is not threading.current_thread(): self._thread.join(60)
         if self.mapper: self.mapper.forget(self)
@@ -71,6 +80,7 @@ class Wishing(Watching):
     def _want(self, wish):
         with self._lock:
             if self.status in FINAL: raise Ended(f'this run is {self.status}; fork it to go on, or start a new session')
+            if self._thread is None: _alone(self)
             self._wish = wish
             if self.status == 'paused' and wish in ('run', 'epoch'): self.status = 'running'
             if self._thread is None:
@@ -86,36 +96,47 @@ class Steering(Wishing):
     "Settings that change, and work that waits for the end of a step."
     def __init__(self, spec, memory):
         super().__init__(spec, memory)
-        self._changes, self._jobs = {}, deque()
+        self._changes, self._acting, self._jobs = {}, {}, deque()       # asked for; being acted on
+        self._model = None      # the method of the run that this one is forked from
 
     def change(self, **new):
         "Change settings from the next step on; what can't be is refused at once."
         with self._lock:
             if self.status in FINAL: raise Ended(f'this run is {self.status}; fork it with other settings')
-            settled(self.spec, self._method(), [*self.events, self._changes], new)
+            settled(self.spec, self._method(), self._said(), new)
             self._changes = self._changes | new
             self._call()
         return self
 
-    def _method(self): return self.trainer.method if self.trainer else \
-        self.parts.get('method') or make(self.spec.method, **self.spec.settings)
+    def _said(self) -> list:
+        "All changes, in the order in which they pass from one place to the next, so that none is missed."
+        changes, acting = self._changes, self._acting
+        return [*self.events, acting, changes]
+
+    def _method(self):
+        "The method, or one of its kind: to ask what it is like."
+        if self.trainer: return self.trainer.method
+        return self._model or self.parts.get('method') or make(self.spec.method, **self.spec.settings)
 
     @property
     def now(self) -> Spec:
         "The spec with all changes so far."
-        return settled(self.spec, self._method(), [*self.events, self._changes], {})
+        return settled(self.spec, self._method(), self._said(), {})
 
     def _do(self, job) -> Future:
         "Have `job` done between two steps."
-        res = Future()
+        res, mine = Future(), self._thread is threading.current_thread()
+        if mine and self.trainer.stepping:
+            raise UserError('a step is being taken just now; ask in on_step or on_epoch, which come between two steps')
         with self._lock:
-            if self.status in FINAL or self._thread is None: _fulfil(res, job)
-            else: self._jobs.append((res, job)); self._call()
+            late = mine or self.status in FINAL or self._thread is None
+            if not late: self._jobs.append((res, job)); self._call()
+        if late: _fulfil(res, job)
         return res
 
 def _fulfil(future, job):
     try: future.set_result(job())
-    except Exception as e: future.set_exception(e)
+    except BaseException as e: future.set_exception(e)      # somebody waits for it
 
 # %% ../nbs/09_steering.ipynb #4f5dd1d0
 GRACE = .25     # seconds

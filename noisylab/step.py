@@ -8,13 +8,14 @@ __all__ = ['autocast', 'evaluating', 'repeatable', 'Step', 'Tape', 'Recorded', '
 # %% ../nbs/08_step.ipynb #32fbb21c
 import warnings
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Callable
 
 import torch
 
+from .checks import Borrowed, UserError
 from .methods import Batch, Method
-from .models import RobustNet
+from .models import RobustNet, seeded
 
 # %% ../nbs/08_step.ipynb #e9302629
 def autocast(
@@ -35,15 +36,30 @@ def evaluating(
         with torch.no_grad(), autocast(net.mean.device, 'fp32'): yield net
     finally: net.train(was)
 
-@contextmanager
+def _deterministic(on):
+    was, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, on
+    return was
+
+_REPEATABLE = Borrowed(lambda: _deterministic(True), _deterministic)
+
 def repeatable():
     "Within, cuDNN takes only algorithms that give the same bits every time."
-    cudnn = torch.backends.cudnn
-    was, cudnn.deterministic = cudnn.deterministic, True
-    try: yield
-    finally: cudnn.deterministic = was
+    return _REPEATABLE
 
-# %% ../nbs/08_step.ipynb #af72fbe6
+def _named(terms, method):
+    "`terms` of a method, if each is a loss with a name of its own."
+    of = f'{type(method).__name__}.terms'
+    if not isinstance(terms, dict) or not terms:
+        raise UserError(f"{of} gave {terms!r:.60}; a dictionary of losses was expected, such as {{'ce': …}}")
+    if 'loss' in terms: raise UserError(
+        f"{of} has a term called 'loss', which is what the weighted sum of all terms is called; give it another name")
+    for k, v in terms.items():
+        if not isinstance(k, str) or not isinstance(v, torch.Tensor) or v.ndim or not v.is_floating_point():
+            what = f'{v.dtype}, shape {tuple(v.shape)}' if isinstance(v, torch.Tensor) else type(v).__name__
+            raise UserError(f'{of}: {k!r} is a {what}; a tensor of one number under a name was expected, a mean')
+    return terms
+
+# %% ../nbs/08_step.ipynb #b1888af3
 class Step:
     "Terms, their weighted sum, its gradient, the optimiser's step."
     failed = None       # why steps are not recorded although they were to be
@@ -60,6 +76,7 @@ class Step:
         self.device = net.mean.device
         self.fast = torch.compile(net, dynamic=False) if compiled else net
         self.lr, self.s, self.sums, self.began = self._zero(), {}, {}, None
+        self.seed = None    # of what network and method draw in the next step; None: they draw nothing
         self.forget()
 
     def _zero(self): return torch.zeros((), device=self.device)
@@ -72,14 +89,16 @@ class Step:
 
     def work(self, b: Batch):
         "Everything that happens on the device."
-        with repeatable(), autocast(self.device, self.precision):
+        random = nullcontext() if self.seed is None else seeded(self.seed)
+        with repeatable(), autocast(self.device, self.precision), random:
             terms = self.method.terms(self.fast if len(b.index) == self.batch else self.net, b, self.s)
+        terms = _named(terms, self.method)
         loss = sum(self.s[f'w_{k}']*v if f'w_{k}' in self.s else v for k, v in terms.items())
         for k, v in (terms | {'loss': loss}).items():
             self.sums.setdefault(k, self._zero()).add_(v.detach(), alpha=len(b.index))
         self.opt.zero_grad(set_to_none=True)
         with repeatable(): loss.backward()
-        self.method.on_step()
+        with random: self.method.on_step()
         self.opt.step()
 
     def __call__(self, b: Batch): self.work(b)

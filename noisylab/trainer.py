@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['CONTENT', 'SHARES', 'ROW', 'Snapshot', 'snapshot', 'learned', 'record', 'look', 'Stepper', 'state', 'read_state',
-           'take_weights', 'load_state', 'result', 'fit', 'Trainer']
+           'take_weights', 'handed_over', 'load_state', 'result', 'fit', 'Trainer', 'rebuilt']
 
 # %% ../nbs/08_trainer.ipynb #5473fe83
 import json
 import time
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -19,11 +19,12 @@ import torch
 import torch.nn.functional as F
 
 from .checks import UserError, as_path, as_pixels, write_whole
+from .data import load, reload
 from .images import Images
 from .loop import NOTES, Steered, check_parts, outputs, restored
 from .models import cost
 from .noise import checksum
-from .spec import Spec, commit, from_dict, hardware, versions
+from .spec import OWN, Spec, commit, hardware, moved, versions
 from .track import Views, collapse, entropy, in_use, memorisation
 from .tracker import Tracker
 
@@ -155,16 +156,20 @@ class Stepper(Steered):
     def steps(self) -> Iterator[int]:
         "Train; yields the number of steps done after each one."
         self.stopped = False
-        while self.epoch < self.spec.epochs and not self.stopped:
-            start = time.perf_counter()
-            if self.in_epoch < self.steps_per_epoch: self.one()     # else the last evaluation was given up
-            over = self.in_epoch == self.steps_per_epoch
-            self.seconds += time.perf_counter() - start
-            if over: self._close()
-            for f in self.on_step: f(self)
-            if over:
-                for f in self.on_epoch: f(self)
-            yield self.step
+        try:
+            while self.epoch < self.spec.epochs and not self.stopped:
+                start = time.perf_counter()
+                if self.in_epoch < self.steps_per_epoch: self.one()     # else the last evaluation was given up
+                over = self.in_epoch == self.steps_per_epoch
+                self.seconds += time.perf_counter() - start
+                if over: self._close()
+                ask, self.ask = self.ask, None      # what a callback evaluates is not given up
+                try:
+                    for f in [*self.on_step, *(self.on_epoch if over else ())]: f(self)
+                finally: self.ask = ask
+                yield self.step
+        finally:
+            with self.lock: self.feed = None
 
     def __iter__(self) -> Iterator[Snapshot]:
         for _ in self.steps():
@@ -173,18 +178,20 @@ class Stepper(Steered):
     def _close(self):
         "End an epoch: check, measure, record."
         start = time.perf_counter()
-        self.sound()
-        due = (self.epoch + 1) % self.spec.eval_every == 0 or self.epoch + 1 == self.spec.epochs
-        self.latest = record(self, self.tracker) if due else None
-        if due: self.history.append(self.latest.record)
-        self.epoch, self.in_epoch, self.n_seen, self.feed = self.epoch + 1, 0, 0, None
-        self.seconds += time.perf_counter() - start
+        with self.lock:
+            self.sound()
+            due = (self.epoch + 1) % self.spec.eval_every == 0 or self.epoch + 1 == self.spec.epochs
+            self.latest = record(self, self.tracker) if due else None
+            if due: self.history.append(self.latest.record)
+            self.epoch, self.in_epoch, self.n_seen, self.feed = self.epoch + 1, 0, 0, None
+            self.seconds += time.perf_counter() - start
 
 # %% ../nbs/08_trainer.ipynb #6da4e29e
 def state(trainer: Stepper) -> dict:
     "Everything a run needs to go on as if it had never stopped."
     tr, scalars = trainer, {k: float(v) for k, v in trainer.s.items()}
     images = dict(shape=list(tr.loaded.shape), classes=list(tr.loaded.classes))     # to predict without them
+    if tr.spec.data.startswith(OWN): images |= dict(train=tr.loaded.origin(), test=tr.test.origin())
     return dict(spec=asdict(tr.spec), images=images, epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch,
                 n_seen=tr.n_seen, seconds=tr.seconds, sums=tr.sums, history=tr.history, events=tr.events,
                 aim=dict(lr=float(tr.take.lr), scalars=scalars),
@@ -239,6 +246,29 @@ def _in_range(tr, st):
         f"the checkpoint stands at epoch {st['epoch']}, step {st['step']} ({in_epoch} of the epoch, "
         f"{st['n_seen']} images); {most} epochs of {of_one} steps were expected, train again or restore the file")
 
+def _same_pictures(net, weights):
+    "Raise unless the network was made for pictures as bright; another decoder's rounding does not show in the mean."
+    for k, v in dict(mean=net.mean, std=net.std).items():
+        if not isinstance(was := weights.get(k), torch.Tensor) or was.shape != v.shape: continue    # another network
+        if (off := float((was - v.cpu()).abs().max())) > .5: raise UserError(
+            f'these are other pictures than the run was of (the {k} of their pixels is {off:.1f} of 255 off); restore '
+            'them, or say where they are with data=')
+
+def handed_over(
+    st: dict,           # from `state`
+    data: str | Path | None = None,     # where the images are now, if elsewhere
+    root: str | Path | None = None,     # where the named datasets are now
+) -> dict:              # `train` and `test`, or nothing where the run loads its images by itself
+    "The images that a run was handed, loaded again."
+    spec, images = st['spec'], st.get('images') or {}
+    if not spec['data'].startswith(OWN): return {}
+    if images.get('train') and images.get('test'):
+        return dict(zip(('train', 'test'), reload([images['train'], images['test']], data, root)))
+    if data is None: raise UserError(f"this run is of {spec['data']}; hand over train= and test= again (in Python), "
+                                     'or say where its images are with data=')
+    how = {k: spec[k] for k in ('train_size', 'seed', 'size', 'grey', 'on_bad')}
+    return dict(zip(('train', 'test'), load(data, root or spec['root'], **how)))
+
 def load_state(trainer: Stepper, st: dict):
     "Put a trainer into the state that `state` gave."
     tr = trainer
@@ -248,6 +278,7 @@ def load_state(trainer: Stepper, st: dict):
         raise UserError(f"the labels' checksum is {now}, the checkpoint's {st['checksum']}: "
                         "the data or its order has changed; restore the data")
     _in_range(tr, st)
+    _same_pictures(tr.net, st['net'])
     take_weights(tr.net, st['net'])
     try: tr.opt.load_state_dict(st['opt']); tr.method.load_state(st['method'])
     except (RuntimeError, ValueError, KeyError, TypeError) as e:
@@ -320,32 +351,38 @@ class Trainer(Stepper):
         if out and (out/'checkpoint.pt').exists():
             raise UserError(f'{out} holds a run already; go on with it (Trainer.resume, --resume) or name another')
         super().__init__(spec, **parts)
-        self.out, self.checkpoint_every = out, checkpoint_every
+        self.out, self.checkpoint_every = out and out.absolute(), checkpoint_every
         if self.out: write_whole(self.out/'spec.json', self.spec.to_json())
 
     @classmethod
     def resume(cls,
         folder: str | Path,     # of the run
-        device: str | None = None,  # another than the run had
+        device: str | None = None,  # another than the run had; None: that one, or the CPU where it is not
+        data: str | Path | None = None,     # where its images are now, if elsewhere
+        root: str | Path | None = None,     # where the named datasets are now, if elsewhere
+        workers: int | None = None,     # other than the run asked for
         **parts,                # what the first `Trainer` was given besides its spec
     ) -> 'Trainer':
         "Go on with a run from its last checkpoint, to the same numbers as if it had not stopped."
         st = read_state(folder)
-        moved = dict(device=device, engine='auto') if device and device != st['spec']['device'] else {}
-        tr = cls(from_dict(st['spec'] | moved), **parts)
+        spec = moved(st['spec'] | ({} if workers is None else dict(workers=workers)), device, data, root)
+        if parts.get('train') is None: parts |= handed_over(st, data, root)
+        tr = rebuilt(spec, cls, **parts)
         load_state(tr, st)
-        tr.out, tr.checkpoint_every = Path(folder), st['checkpoint_every'] or tr.checkpoint_every
+        tr.out, tr.checkpoint_every = Path(folder).absolute(), st['checkpoint_every'] or tr.checkpoint_every
         return tr
 
     def save(self, folder: str | Path | None = None):
         "Write the checkpoint and the history, to the run folder or another."
         if folder is None: folder = self.out
         if folder is None: raise UserError('save(folder) needs a folder: this run was started without out=')
-        self.sound()
-        folder, st = as_path(folder, 'folder'), state(self)
-        write_whole(folder/'spec.json', self.spec.to_json())
-        write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
-        write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
+        folder = as_path(folder, 'folder')
+        with self.lock:
+            self.sound()
+            st = state(self)
+            write_whole(folder/'spec.json', self.spec.to_json())
+            write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
+            write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
     def _close(self):
         super()._close()
         done = self.epoch == self.spec.epochs
@@ -355,7 +392,6 @@ class Trainer(Stepper):
         yield from super().steps()
         if self.stopped and self.out: self.save()
 
-    @torch.no_grad()
     def predict(self,
         images: Images | Any,   # as large as those trained on: `Images`, or pixels as `checks.as_pixels` takes them
     ) -> np.ndarray:            # N×C float32
@@ -369,6 +405,16 @@ class Trainer(Stepper):
                             f'{"×".join(map(str, self.loaded.shape))}; load them with size={side}, grey={c == 1}')
         return outputs(self, images)['logits'].softmax(1).cpu().numpy()
 
-    def result(self) -> dict: return result(self)
-    def look(self, n: int = 500) -> Views: return look(self, n)
+    def result(self) -> dict:
+        with self.lock: return result(self)
+    def look(self, n: int = 500) -> Views:
+        with self.lock: return look(self, n)
     def fit(self, progress: bool = True) -> dict: return fit(self, progress)
+
+def rebuilt(spec: Spec, kind: type = Trainer, **parts) -> Trainer:
+    "A trainer whose weights come from a state: a file of those that it began with need not be there any more."
+    name, _, weights = spec.model.partition(':')
+    if not weights or spec.model.startswith(OWN) or Path(weights).exists(): return kind(spec, **parts)
+    tr = kind(replace(spec, model=name), **parts)
+    tr.spec = replace(tr.spec, model=spec.model)
+    return tr

@@ -8,8 +8,9 @@ __all__ = ['FINAL', 'SAY', 'Progress', 'Curve', 'Told', 'Watching']
 # %% ../nbs/09_watching.ipynb #8f48996b
 import time
 from dataclasses import dataclass
+from threading import Lock
 
-from .data import UserError
+from .checks import UserError, as_index
 from .frames import Frame, Frames
 from .track import Views
 
@@ -49,15 +50,16 @@ SAY = 15.       # seconds for which it is said what a change has brought
 # %% ../nbs/09_watching.ipynb #c7ddaf6f
 class Told:
     "What has happened, in words."
-    def __init__(self): self._told = {}
+    def __init__(self): self._told, self._telling = {}, Lock()
 
     def tell(self,
         about: str,     # 'failure', 'map', 'change'; what was told about it before is over
         text: str,      # '': nothing any more
     ):
         "Say in words what has happened."
-        told = {k: v for k, v in self._told.items() if k != about}
-        self._told = told | ({about: (text, time.monotonic())} if text else {})
+        with self._telling:
+            told = {k: v for k, v in self._told.items() if k != about}
+            self._told = told | ({about: (text, time.monotonic())} if text else {})
 
     @property
     def said(self) -> str:
@@ -73,12 +75,20 @@ class Watching(Told):
         self.spec, self.trainer, self.watched, self.error = spec, None, None, None
         self.frames, self.curve, self.latest = Frames(memory), Curve(), None
         self.status, self._speed, self._moved = 'ready', 0., 0.
-        self.pinned = None          # places among the watched images; others may be put here at any time
+        self._pinned, self._past = None, ((), ())       # history and events before the trainer is there
         self.map = None, None       # epoch and s×2 positions of the newest map
     @property
-    def history(self) -> list[dict]: return list(self.trainer.history) if self.trainer else []
+    def history(self) -> list[dict]: return list(self.trainer.history if self.trainer else self._past[0])
     @property
-    def events(self) -> list[dict]: return list(self.trainer.events) if self.trainer else []
+    def events(self) -> list[dict]: return list(self.trainer.events if self.trainer else self._past[1])
+
+    @property
+    def pinned(self):       # p, places among the watched images
+        "Images that are shown beside what the network makes of them; others may be put here at any time."
+        return self._pinned
+    @pinned.setter
+    def pinned(self, at): self._pinned = as_index(at, len(self.watched.index) if self.watched else 2**31).numpy()
+
     @property
     def net(self): return self.trainer and self.trainer.net
     @property
@@ -106,7 +116,7 @@ class Watching(Told):
         if tr is None: return Progress(epochs=self.spec.epochs or 0)
         steps, n = tr.spec.epochs*tr.steps_per_epoch, tr.steps_per_epoch
         left = (steps - tr.step)*tr.spec.batch/self._speed if self._speed else None
-        return Progress(tr.epoch + tr.in_epoch/n, tr.spec.epochs, tr.step, steps, self._speed, left)
+        return Progress(tr.step/n, tr.spec.epochs, tr.step, steps, self._speed, left)
 
     def at(self, epoch: float) -> Frame:
         "The last frame that is not after `epoch`, or the first."

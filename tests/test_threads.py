@@ -1,0 +1,405 @@
+"""What two threads touch: sessions that are forked, saved, steered and read while they train, from callbacks, too; and
+the process they run in, which is as it was when they are gone."""
+import copy, gc, os, random, signal, socket, threading, time, warnings, weakref
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from noisylab.data import UserError, load
+from noisylab.fork import differences
+from noisylab.loop import outputs
+from noisylab.methods import CE
+from noisylab.models import cost, make_net
+from noisylab.session import Session
+from noisylab.spec import Spec
+from noisylab.steering import _OPEN, Ended
+from noisylab.trainer import Trainer, read_state, state
+from test_session import FINAL, alive, wait
+
+SMALL = Spec(train_size=300, epochs=4, batch=50, watch=300, seed=2, device='cpu')
+
+class Own(nn.Module):
+    "Somebody's network, with random numbers of its own."
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(.3))
+        self.head = nn.Linear(8, 10)
+    def forward(self, x): return self.head(self.body(x).mean((2, 3)))
+
+def own():
+    with torch.random.fork_rng(): torch.manual_seed(0); return Own()
+
+@dataclass
+class Mixing(CE):
+    "Somebody's method, which draws random numbers and keeps tensors."
+    def terms(self, net, b, s):
+        order = torch.randperm(len(b.index))
+        out = net(b.weak)
+        self.kept = out.logits.detach()
+        return {'mix': nn.functional.cross_entropy((out.logits + .1*out.logits[order]).float(), b.labels)}
+
+@pytest.fixture
+def session():
+    yield Session
+    for s in list(_OPEN): s.close()
+    assert not alive(), 'a thread is left'
+
+def weights(t): return torch.cat([p.detach().flatten() for p in t.net.parameters()])
+
+# --- sessions of somebody's own network and method
+
+def test_a_running_session_of_ones_own_parts_is_forked_at_any_moment(session):
+    net = own()
+    s = session(replace(SMALL, epochs=30), net=net, layer='body', method=Mixing()).start()
+    wait(s, 'running')
+    forks = []
+    for i in range(8):
+        time.sleep(.03)
+        forks.append(s.fork(**[{}, dict(lr=.01), dict(epochs=31), dict(method='ce')][i % 4]))
+    wait(s.stop(), 'stopped')
+    for f in forks: wait(f.step_epoch(), 'paused', 'done')
+    parts = [net, *(f.parts['net'] for f in forks)]
+    assert len({id(p) for p in parts}) == 9 and not any(m._forward_hooks for p in parts for m in p.modules())
+    assert all(f.trainer.step > 0 and f.history for f in forks), 'each has gone on'
+    for f in forks: f.close()
+
+def test_a_fork_goes_on_as_its_run_does(session, tmp_path):
+    s = session(replace(SMALL, epochs=6), net=own(), layer='body', method=Mixing())
+    def fork(tr):
+        if tr.step == 13: forks.append(s.fork())
+    forks, whole = [], Trainer(replace(SMALL, epochs=6), net=own(), layer='body', method=Mixing())
+    wait(s.step_epoch(), 'paused')
+    s.trainer.on_step.append(fork)
+    wait(s.resume(), 'done'); wait(forks[0].start(), 'done')
+    whole.fit(progress=False)
+    assert torch.equal(weights(s), weights(whole)) and torch.equal(weights(forks[0]), weights(whole))
+
+def test_what_cannot_be_copied_is_said(session):
+    class Keeps(Own):
+        def __init__(self): super().__init__(); self.twice = 2*self.head.weight     # a tensor that torch does not copy
+    s = session(replace(SMALL, epochs=200), net=Keeps(), layer='body').start()
+    wait(s, 'running')
+    while not s.trainer.step: time.sleep(.01)
+    f = s.fork().start()
+    assert 'cannot be copied' in wait(f, 'failed').message and s.status == 'running'
+    with pytest.raises(UserError, match='cannot be copied'): s.net
+    wait(s.stop(), 'stopped')
+    with pytest.raises(UserError, match='cannot be copied'): s.fork()
+
+def test_two_sessions_do_not_share_a_network(session):
+    net, method = own(), Mixing()
+    a = session(replace(SMALL, epochs=200), net=net, layer='body', method=method).start()
+    for parts in dict(net=net, layer='body'), dict(method=method):
+        with pytest.raises(UserError, match='of another session'): session(SMALL, **parts).start()
+    a.close()
+    wait(session(replace(SMALL, epochs=1), net=net, layer='body').start(), 'done')
+
+def test_the_network_of_a_running_session_is_a_copy(session):
+    s = session(replace(SMALL, epochs=200)).start()
+    wait(s, 'running')
+    x = torch.zeros(5, 1, 8, 8, dtype=torch.uint8)
+    a = s.net; before = a(x).logits
+    a.train(); a(x)
+    assert s.net is not a and torch.equal(a.eval()(x).features.shape and before, before)
+    wait(s.stop(), 'stopped')
+    assert s.net is s.trainer.net
+
+# --- from a callback, in the thread that trains
+
+def test_a_callback_may_do_all_of_it(session, tmp_path):
+    "In the thread that trains nobody waits for that thread."
+    s, said, forks = session(replace(SMALL, epochs=5)), [], []
+    def each(tr):
+        if tr.step == 8: s.save(tmp_path/'a'); said.append(read_state(tmp_path/'a')['step'])
+        if tr.step == 9: forks.append(s.fork(epochs=3)); s.change(rate=.3); assert s.net is not tr.net
+        if tr.step == 11: s.pause()
+        if tr.step == 20: forks[0].start(); s.stop()
+    def epoch(tr): said.append(('epoch', tr.epoch)); s.save(tmp_path/f'e{tr.epoch}')
+    wait(s.step_epoch(), 'paused')
+    s.trainer.on_step.append(each); s.trainer.on_epoch.append(epoch)
+    s.resume()
+    wait(s, 'paused'); assert s.trainer.step == 11 and s.events == [dict(step=9, rate=.3)]
+    wait(s.resume(), 'stopped'); assert s.trainer.step == 20
+    assert said[0] == 8 and ('epoch', 2) in said and read_state(tmp_path/'e2')['epoch'] == 2
+    assert wait(forks[0], 'done').progress.step == 18
+    t = session(SMALL)
+    wait(t.step_epoch(), 'paused')
+    t.trainer.on_step.append(lambda tr: t.close())
+    wait(t.resume(), 'stopped'); assert t.trainer.step == 7
+
+def test_within_a_step_it_is_said_that_it_is_too_early(session, tmp_path):
+    class Eager(Mixing):
+        def terms(self, net, b, s):
+            try: held['session'].save(tmp_path)
+            except UserError as e: said.append(str(e))
+            return super().terms(net, b, s)
+    held, said = {}, []
+    s = held['session'] = session(replace(SMALL, epochs=1), method=Eager())
+    wait(s.start(), 'done')
+    assert len(said) >= 5 and all('between two steps' in t for t in said)
+
+def test_a_callback_that_evaluates_is_not_given_up(session, monkeypatch):
+    "Whoever presses Pause waits for it, and no callback is lost."
+    from noisylab import steering
+    monkeypatch.setattr(steering, 'GRACE', -1.)
+    s, said = session(replace(SMALL, epochs=3)), []
+    wait(s.step_epoch(), 'paused')
+    def measure(tr): s.pause(); outputs(tr, tr.test); said.append(tr.epoch)
+    s.trainer.on_epoch += [measure, lambda tr: said.append(-tr.epoch)]
+    for _ in range(100):
+        if s.status == 'done': break
+        if s.status == 'paused': s.resume()
+        time.sleep(.02)
+    wait(s, 'done')
+    assert said == [2, -2, 3, -3]
+
+# --- everybody at once
+
+def test_many_threads_change_fork_save_pin_and_read(session, tmp_path):
+    "What somebody reads fits together at any time, and nothing is lost."
+    s = session(replace(SMALL, epochs=40), net=own(), layer='body', method=Mixing(), n_map=50).start()
+    wait(s, 'running')
+    while s.latest is None: time.sleep(.01)
+    end, errors, forks, saved = time.time() + 8, [], [], []
+    def steer(r): s.change(rate=float(r.rand()*.9)) if r.rand() < .5 else s.change(m=int(r.randint(30)))
+    def push(r): [s.pause, s.resume, s.resume][r.randint(3)]()
+    def pin(r): s.pinned = r.permutation(300)[:1 + r.randint(8)]
+    def fork(r):
+        if len(forks) < 4: forks.append(s.fork(**[{}, dict(lr=.02), dict(epochs=60)][r.randint(3)]).start())
+    def save(r):
+        name = tmp_path/str(r.randint(2))
+        s.save(name); saved.append(name); read_state(name)
+    def look(r):
+        f, p, h, e = s.latest, s.progress, s.history, s.events
+        assert len(f.pinned) == len(f.original) == len(f.augmented), 'pictures of those that are pinned'
+        assert p.epoch <= p.epochs and p.epoch == p.step/s.trainer.steps_per_epoch
+        assert [x['epoch'] for x in h] == [*range(1, len(h) + 1)]
+        assert [x['step'] for x in e] == sorted(x['step'] for x in e)
+        frames = s.frames.copy()
+        assert [x.epoch for x in frames] == sorted(x.epoch for x in frames)
+        assert s.views().original.shape[1:] == (8, 8, 1)
+        s.now, s.message, s.live, s.curve.points
+    def use(r):     # what belongs to the thread that trains, by those who hold its lock
+        s.trainer.look(20); s.trainer.result() if s.trainer.history else None
+        assert not s.net.training
+    def told(r): s.tell('map', f'{r.rand()}'); s.tell('map', '')
+    def run(work, seed):
+        r = np.random.RandomState(seed)
+        while time.time() < end:
+            try: work(r)
+            except Ended: return
+            except Exception as e: errors.append(f'{work.__name__}: {type(e).__name__}: {e}'); return
+            time.sleep(r.rand()*.02)
+    threads = [threading.Thread(target=run, args=(w, i)) for i, w in
+               enumerate((steer, push, pin, fork, save, save, look, look, use, told))]
+    for t in threads: t.start()
+    for t in threads: t.join(120)
+    assert not errors and s.status != 'failed', (errors, s.error)
+    assert saved and len(forks) == 4
+    for f in forks: assert f.status != 'failed', f.error; f.close()
+    if s.status not in FINAL: wait(s.pause(), 'paused', 'done', 'failed')
+    assert s.error is None
+    s.save(tmp_path/'end')
+    again = Trainer.resume(tmp_path/'end', net=own(), layer='body', method=Mixing())
+    assert differences(again, state(s.trainer)) == []
+
+def test_two_threads_save_one_file(tmp_path):
+    s, errors = Trainer(replace(SMALL, epochs=1), tmp_path/'run'), []
+    s.fit(progress=False)
+    def save():
+        try:
+            for _ in range(20): s.save(tmp_path/'both'); read_state(tmp_path/'both')
+        except Exception as e: errors.append(e)
+    threads = [threading.Thread(target=save) for _ in range(4)]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    assert not errors and sorted(p.name for p in (tmp_path/'both').iterdir()) == [
+        'checkpoint.pt', 'history.jsonl', 'spec.json']
+
+def test_a_map_that_comes_while_pins_change_is_not_lost(session):
+    "Both put something into the newest frame."
+    s = session(SMALL, n_map=50)
+    wait(s.step_epoch(), 'paused')
+    from noisylab import session as module
+    def slow(trainer, pinned):
+        s._mapped(s.latest.epoch, s.latest.step, np.zeros((50, 2)))     # a map comes in the middle
+        return real(trainer, pinned)
+    real, module.pins = module.pins, slow
+    try:
+        s.pinned = [3, 4]
+        s.change(m=1)
+        end = time.time() + 20
+        while len(s.latest.pinned) != 2 and time.time() < end: time.sleep(.01)
+    finally: module.pins = real
+    assert s.latest.pinned.tolist() == [3, 4] and s.latest.xy is not None
+
+@pytest.mark.parametrize('at', [[300], ['a'], [-1], [[1, 2]], .5])
+def test_what_cannot_be_pinned_is_refused_at_once(session, at):
+    s = session(SMALL)
+    wait(s.step_epoch(), 'paused')
+    before = s.pinned
+    with pytest.raises(UserError): s.pinned = at
+    assert s.pinned is before
+    s.pinned = []
+    assert wait(s.step_epoch(), 'paused').latest is not None and s.error is None
+
+# --- the process
+
+def process():
+    "What the whole process shares, as values that can be compared."
+    # the settings that a training or a reader of pictures might touch
+    cudnn = torch.backends.cudnn
+    return dict(
+        torch=torch.get_rng_state().tolist(), numpy=str(np.random.get_state()), python=random.getstate(),
+        cudnn=(cudnn.deterministic, cudnn.benchmark, cudnn.enabled), threads=torch.get_num_threads(),
+        kind=torch.get_default_dtype(), grad=torch.is_grad_enabled(), environment=dict(os.environ),
+        deterministic=torch.are_deterministic_algorithms_enabled(), timeout=socket.getdefaulttimeout(),
+        signals=[signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)],
+        filters=list(warnings.filters), cwd=os.getcwd(), hooks=len(nn.modules.module._global_forward_hooks))
+
+@contextmanager
+def untouched():
+    before = process()
+    yield
+    after = process()
+    assert [k for k in before if before[k] != after[k]] == []
+
+@pytest.fixture
+def pets(tmp_path):
+    "A folder of pictures, which stay on disk."
+    rng = np.random.RandomState(0)
+    for c in 'cat', 'dog', 'emu':
+        (tmp_path/'pets'/c).mkdir(parents=True)
+        for i in range(40):
+            Image.fromarray(rng.randint(0, 256, (32, 32, 3), np.uint8)).save(tmp_path/'pets'/c/f'{i}.png')
+    return load(tmp_path/'pets', in_memory=False)
+
+ON_DISK = Spec(noise='none', method='ce', model='small', epochs=2, batch=16, workers=2, device='cpu')
+
+def test_a_session_leaves_the_process_as_it_was(session, pets, tmp_path):
+    train, test = pets
+    ways = [dict(spec=SMALL), dict(spec=SMALL, net=own(), layer='body', method=Mixing()),
+            dict(spec=ON_DISK, train=train, test=test)]
+    def go(spec, **parts):
+        s = session(spec, **parts).start()
+        wait(s, 'done').save(tmp_path/'run'); s.close()
+    go(SMALL)       # what is imported with the first one may say something to the process
+    for kw in ways:
+        with untouched(): go(**kw)
+
+def test_two_sessions_at_once_leave_it_as_it_was_and_the_caller_draws_what_was_due(session, pets):
+    "They begin and end one within the other, many times; meanwhile this thread draws."
+    torch.manual_seed(5); np.random.seed(5); random.seed(5)
+    due = [(float(torch.rand(1)), np.random.rand(), random.random()) for _ in range(3000)]
+    torch.manual_seed(5); np.random.seed(5); random.seed(5)
+    train, test = pets
+    parts = lambda: dict(net=own(), layer='body', method=Mixing())
+    steps = [session(replace(SMALL, epochs=6, seed=i), **parts()).start() for i in (1, 2)]
+    third = session(ON_DISK, train=train, test=test).start()
+    drawn = []
+    while len(drawn) < 3000 and not all(s.status in FINAL for s in (*steps, third)):
+        drawn.append((float(torch.rand(1)), np.random.rand(), random.random()))
+        time.sleep(.002)
+    for s in (*steps, third): wait(s, 'done')
+    assert len(drawn) > 50 and drawn == due[:len(drawn)], 'the numbers of this thread are its own'
+    assert not torch.backends.cudnn.deterministic
+    alone = Trainer(replace(SMALL, epochs=6, seed=1), **parts()); alone.fit(progress=False)
+    assert torch.equal(weights(alone), weights(steps[0])), 'and theirs are those of their seed'
+
+def test_settings_that_two_need_at_once_are_put_back_by_the_last(pets, tmp_path):
+    from noisylab.files import look
+    from noisylab.step import repeatable
+    with untouched():
+        a, b = repeatable(), repeatable()
+        a.__enter__(); b.__enter__(); a.__exit__(None, None, None)
+        assert torch.backends.cudnn.deterministic, 'the second one is not through'
+        b.__exit__(None, None, None)
+    folder, names = tmp_path/'pets', [f'cat/{i}.png' for i in range(40)]*5
+    with untouched():
+        some = lambda k: [look(folder, names[:20*k]) for _ in range(8)]
+        threads = [threading.Thread(target=some, args=(k,)) for k in (1, 5, 9)]
+        for t in threads: t.start()
+        for t in threads: t.join()
+
+def test_counting_the_work_of_a_network_does_not_listen_to_others():
+    "torch's own counter hooks the modules of all threads."
+    net, other, calls = make_net('small', (1, 8, 8), 10), own(), []
+    plain, stop = cost(net), threading.Event()
+    def train():
+        while not stop.is_set():
+            other(torch.randn(4, 1, 8, 8)).sum().backward()
+            if nn.modules.module._global_forward_hooks: calls.append('hook')
+    t = threading.Thread(target=train); t.start()
+    try: assert all(cost(net) == plain for _ in range(50)) and not calls
+    finally: stop.set(); t.join()
+
+def test_somebodys_module_is_as_it_was(session):
+    net = own()
+    s = session(replace(SMALL, epochs=1), net=net, layer='body')
+    wait(s.start(), 'done')
+    hooks = lambda: [h for m in net.modules() for h in (*m._forward_hooks, *m._forward_pre_hooks, *m._backward_hooks)]
+    assert not hooks()
+    gone = weakref.ref(s.trainer.net)
+    s.close(); del s
+    for _ in range(3): gc.collect()
+    assert gone() is None, 'nothing of the run is held by the module'
+    copy.deepcopy(net)
+
+# --- pictures that stay on disk
+
+def readers():
+    import multiprocessing
+    return multiprocessing.active_children()
+
+def test_streamed_is_in_memory_to_the_bit_with_any_number_of_readers(pets, tmp_path):
+    held = load(tmp_path/'pets', in_memory=True)
+    want = Trainer(ON_DISK, train=held[0], test=held[1]); want.fit(progress=False)
+    for workers in 0, 1, 2:
+        t = Trainer(replace(ON_DISK, workers=workers), train=pets[0], test=pets[1])
+        seen = []
+        t.on_step.append(lambda t: seen.append(len(readers())))
+        t.fit(progress=False)
+        assert torch.equal(weights(t), weights(want)) and max(seen) == workers and not readers()
+        assert [r['test_acc'] for r in t.history] == [r['test_acc'] for r in want.history]
+
+def test_readers_end_however_a_training_ends(session, pets, tmp_path):
+    train, test = pets
+    spec = replace(ON_DISK, epochs=50)
+    t = Trainer(spec, train=train, test=test)
+    for step in t.steps():
+        if step == 3: assert readers(); break
+    assert not readers(), 'a loop that is left'
+    next(t.steps()); assert t.step == 4, 'and gone on with'
+    def fail(t): raise ValueError('somebody else')
+    t.on_step.append(fail)
+    with pytest.raises(ValueError): t.fit(progress=False)
+    assert not readers(), 'an error'
+    s = session(spec, train=train, test=test).start()
+    wait(s, 'running'); time.sleep(.3); wait(s.stop(), 'stopped')
+    assert not readers(), 'a session that is stopped'
+
+def test_a_reader_that_is_killed_is_said_in_a_sentence(pets, monkeypatch):
+    from noisylab.files import Files
+    real = Files.one
+    monkeypatch.setattr(Files, 'one', lambda files, i: (time.sleep(.05), real(files, i))[1])
+    def kill():
+        while not readers(): time.sleep(.02)
+        os.kill(readers()[0].pid, signal.SIGKILL)
+    train, _ = pets
+    threading.Thread(target=kill).start()
+    with pytest.raises(UserError, match='processes that read the pictures has ended.*memory.*workers=0') as e:
+        list(train.chunks(torch.arange(len(train)), 32, 2))
+    assert '\n' not in str(e.value) and not readers()
+
+def test_whether_readers_pay_is_decided_by_the_machine(monkeypatch):
+    from noisylab import files
+    cores = lambda n: monkeypatch.setattr(files.os, 'sched_getaffinity', lambda _: set(range(n)), raising=False)
+    for n, expected in (1, 0), (2, 0), (4, 2), (16, 8), (64, 8):
+        cores(n)
+        assert files.readers(False) == (expected if files.FORK else 0) and files.readers(True) == 0
+        assert files.readers(False, 5) == 5
+    with pytest.raises(UserError, match='workers=-1'): Spec(workers=-1)
