@@ -77,8 +77,8 @@ def as_index(idx: Any,  # positions, or a mask of all `n`: tensor, array or list
     if idx.numel() == 0: return idx.long().reshape(-1).cpu()
     if idx.dtype == torch.bool and idx.shape == (n,): idx = idx.nonzero()[:, 0]
     if idx.ndim != 1 or idx.dtype.is_floating_point or idx.dtype.is_complex or idx.dtype == torch.bool:
-        raise UserError(f'an index of shape {tuple(idx.shape)}, {idx.dtype}; one row of whole numbers, or True or False '
-                        f'for each of {n:,}, was expected')
+        raise UserError(f'an index of shape {tuple(idx.shape)}, {idx.dtype}; one row of whole numbers, or True or '
+                        f'False for each of {n:,}, was expected')
     if idx.numel() == 0: return idx.cpu()
     idx = idx.long().cpu()
     if idx.min() < 0 or idx.max() >= n: raise UserError(f'index {int(idx.min())}..{int(idx.max())}; 0..{n-1} expected')

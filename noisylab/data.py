@@ -312,14 +312,15 @@ def load_all(source: Any,  # as of `load`; or (x, y)
              in_memory: bool|None = None,
              ) -> Images:
     "All images of `source` as one set, those for a test as well; of the named datasets those for training."
-    ask = _Ask(None, 0, size, grey, on_bad, in_memory, whole=True)
-    if isinstance(source, str) and source in NAMES: return _loaded(source, root, download, replace(ask, whole=False))[0]
-    if isinstance(source, (tuple, list)) and len(source) == 2 and all(isinstance(a, (np.ndarray, Tensor)) for a in source):
-        return _loaded((*source, *(a[:1] for a in source)), root, download, ask)[0]     # its first image is no test
-    train, *test = _loaded(source, root, download, ask)
-    if not test: return train
+    ask = _Ask(None, 0, size, grey, on_bad, in_memory)
+    two = isinstance(source, (tuple, list)) and len(source) == 2
+    arrays = two and all(isinstance(a, (np.ndarray, Tensor)) for a in source)
+    if arrays: source = (*source, *(a[:1] for a in source))     # what is first plays the test
+    named = isinstance(source, str) and source in NAMES
+    train, *test = _loaded(source, root, download, replace(ask, whole=not named))
+    if not test or named or arrays: return train
     both = dict(train=train, test=test[0])
-    ids = np.array([f'{part}[{i}]' for part, t in both.items() for i in t.ids], object)     # which of the two, and where
+    ids = np.array([f'{part}[{i}]' for part, t in both.items() for i in t.ids], object)     # in which of the two, where
     cat = lambda k: torch.cat([getattr(t, k) for t in both.values()])
     true = None if any(t.true is None for t in both.values()) else cat('true')
     return replace(train, pixels=cat('pixels'), labels=cat('labels'), true=true, ids=ids,
