@@ -71,7 +71,8 @@ def as_index(idx: Any,  # positions, or a mask of all `n`: tensor, array or list
              n: int,  # how many there are
              ) -> Tensor:  # int64, on the CPU
     "`idx` as positions within 0..`n`-1, or a `UserError`."
-    try: idx = torch.as_tensor(idx)
+    try:
+        if not isinstance(idx, Tensor): idx = torch.as_tensor(np.asarray(idx if hasattr(idx, '__array__') else list(idx)))
     except (TypeError, ValueError, RuntimeError):
         raise UserError(f'an index of {type(idx).__name__}; one row of whole numbers was expected') from None
     if idx.numel() == 0: return idx.long().reshape(-1).cpu()
