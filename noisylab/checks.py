@@ -71,10 +71,12 @@ def as_index(idx: Any,  # positions, or a mask of all `n`: tensor, array or list
              n: int,  # how many there are
              ) -> Tensor:  # int64, on the CPU
     "`idx` as positions within 0..`n`-1, or a `UserError`."
+    kind = type(idx).__name__
     try:
-        if not isinstance(idx, Tensor): idx = torch.as_tensor(np.asarray(idx if hasattr(idx, '__array__') else list(idx)))
+        if not hasattr(idx, '__array__'): idx = list(idx)
+        if not isinstance(idx, Tensor): idx = torch.as_tensor(np.array(idx, order='C'))     # a copy: it may be reversed
     except (TypeError, ValueError, RuntimeError):
-        raise UserError(f'an index of {type(idx).__name__}; one row of whole numbers was expected') from None
+        raise UserError(f'an index of {kind}; one row of whole numbers was expected') from None
     if idx.numel() == 0: return idx.long().reshape(-1).cpu()
     if idx.dtype == torch.bool and idx.shape == (n,): idx = idx.nonzero()[:, 0]
     if idx.ndim != 1 or idx.dtype.is_floating_point or idx.dtype.is_complex or idx.dtype == torch.bool:

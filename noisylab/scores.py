@@ -122,7 +122,7 @@ class Amount:
     @property
     def least(self) -> float: return min(self.rate, self.surest)     # the lower of the two
     @property
-    def kappa(self) -> float: return (self.agrees - self.chance)/max(1 - self.chance, 1e-9)    # 0: a guess, 1: all agree
+    def kappa(self) -> float: return (self.agrees - self.chance)/max(1 - self.chance, 1e-9)     # 0: a guess, 1: all
 
     @property
     def learned(self) -> bool: return self.kappa >= LEARNED

@@ -265,8 +265,8 @@ class Suspects(Kept):
         if accept is None: return self.index[self.sure]
         if isinstance(accept, torch.Tensor): accept = accept.cpu()
         if np.ndim(accept) == 1 and len(accept) == k and np.asarray(accept).dtype == bool:
-            if k == n: raise UserError(f'a mask of {k:,}: all images are listed, so it could be in the order of either; '
-                                       'give positions of images: suspects.index[mask] where it is of the list')
+            if k == n: raise UserError(f'a mask of {k:,}: all images are listed, so it could be in either order; give '
+                                       'positions of images: suspects.index[mask] where it is of the list')
             return self.index[np.asarray(accept)]
         return as_index(accept, n).numpy()
 
