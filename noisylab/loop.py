@@ -48,10 +48,11 @@ def _named(spec, net, method):
 
 # %% ../nbs/08_loop.ipynb #c81607a6
 def _fitting(train, test):
-    "`train`, if `test` is of the same classes and of the same size."
-    for k, v in dict(train=train, test=test).items():
+    "`train`, if `test`, where there is one, is of the same classes and of the same size."
+    for k, v in dict(train=train, test=train if test is None else test).items():
         if not isinstance(v, Images):
             raise UserError(f'{k} is a {type(v).__name__}; expected Images, as noisylab.load gives them')
+    if test is None: return train
     for what in ('shape', 'n_classes'):
         a, b = getattr(train, what), getattr(test, what)
         if a != b: raise UserError(f'{what}: {a} in train and {b} in test; expected the same, load them together')
@@ -60,8 +61,8 @@ def _fitting(train, test):
 class Material:
     "The images and labels of a run, and which of them are trained on, held out, watched."
     def __init__(self, spec: Spec, train: Images | None, test: Images | None, net, method):
-        if (train is None) != (test is None):
-            raise UserError('only one of train= and test= was given; give both, or neither')
+        if train is None and test is not None:
+            raise UserError('test= was given without train=; expected both, or train= alone (nothing is tested then)')
         if train is None:
             if spec.data.startswith(OWN):
                 raise UserError(f'this run is of {spec.data}; hand over train= and test= again')
@@ -69,7 +70,7 @@ class Material:
         else: spec = replace(spec, data=OWN + _fitting(train, test).name)
         self.spec = spec = resolve(_named(spec, net, method), train.shape[1], train.n_classes, method)
         self.loaded, (labelled, self.noise) = train, noisy(train, spec)
-        self.train, self.test = labelled.to(spec.device), test.to(spec.device)
+        self.train, self.test = labelled.to(spec.device), None if test is None else test.to(spec.device)
         self.labels = self.train.labels
         self.fit_index, self.val_index = split(len(train), spec.val, spec.seed)
         if len(self.fit_index) < 2: raise UserError(f'{len(self.fit_index)} image is left to train on; 2 are the least')
@@ -78,7 +79,8 @@ class Material:
 
     @property
     def tested(self) -> bool:
-        "Does the test set know better than the labels trained on? Not if it was held out of them as they are."
+        "Is there a test set that knows better than the labels trained on? Not if it was held out of them as they are."
+        if self.test is None: return False
         return not self.test.held_out or self.test.true is not None or self.noise is not None
 
 # %% ../nbs/08_loop.ipynb #3b97319b
@@ -88,7 +90,7 @@ class Setup(Material):
         spec: Spec = Spec(),
         *,
         train: Images | None = None,    # instead of loading `spec.data`
-        test: Images | None = None,
+        test: Images | None = None,     # None beside `train`: nothing is tested
         net: nn.Module | None = None,   # your own classifier, B×C×H×W → logits, instead of `spec.model`
         layer: str | None = None,       # its feature layer, see `models.Tapped`
         method: Method | None = None,   # instead of `spec.method`
