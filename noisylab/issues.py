@@ -113,8 +113,8 @@ def _room(images, parts=1):
     "Raise if a tracker of one of so many parts of `images` would keep no probabilities, before a training says so."
     try: Tracker(-(-len(images)//parts), images.n_classes).p
     except UserError: raise UserError(
-        f'{images.name}: what is said of {len(images):,} images × {images.n_classes:,} classes needs too much room; hand '
-        'over fewer images at a time: images.subset(…)') from None
+        f'{images.name}: what is said of {len(images):,} images of {images.n_classes:,} classes takes too much room; '
+        'hand over fewer images at a time: images.subset(…)') from None
 
 def _trained(kind, spec, out, progress, parts):
     "A training of that kind, done; from its checkpoint where there is one."
