@@ -140,8 +140,10 @@ def writable(
     "Raise unless there is a place for a file at `path`, found out by writing beside it."
     path = Path(path)
     if path.is_dir(): raise WriteError(f'{path} could not be written (it is a folder); choose the name of a file')
-    write_whole(path.with_name(path.name + '.trial'), '\n')
-    path.with_name(path.name + '.trial').unlink()
+    trial = path.with_name(path.name + '.trial')
+    try: write_whole(trial, '\n')
+    except WriteError as e: raise WriteError(str(e).replace(str(trial), str(path))) from None
+    trial.unlink()
 
 def spare(
     path: str | Path,   # where it could not be written

@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from dataclasses import MISSING, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -192,6 +193,7 @@ def report(args) -> int:
     "Write a finished run as a page."
     from noisylab import report as r
     from noisylab.trainer import Trainer
+    r.template()        # raises at once if plotly is missing
     runs, html = [r.read(folder) for folder in args.runs], args.html or Path(args.runs[0])/'report.html'
     check_places(html)
     for i, folder in enumerate(args.runs):
@@ -430,16 +432,18 @@ def main(
 ) -> int:   # exit status: 0, 1 where a replay differs, 2 for what the user can mend, 130 when interrupted
     "The program `noisylab`."
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')     # before torch: threads that wait should not spin
-    args = parser().parse_args(argv)
-    from noisylab.data import UserError
+    from noisylab.checks import UserError
     try:
-        status = args.func(args)
+        args = parser().parse_args(argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda said, *_, **__: print(f'noisylab: {said}', file=sys.stderr)
+            status = args.func(args)
         sys.stdout.flush()
         return status
     except UserError as e: print(f'noisylab: {_in_options(str(e), args)}', file=sys.stderr)
     except ImportError as e:
-        extra = {'ray': 'cluster'}.get((e.name or '').split('.')[0], 'lab')
-        print(f'noisylab: {e}; needed for this: pip install "noisylab[{extra}]"', file=sys.stderr)
+        print(f'noisylab: {e}' + ('' if 'pip install' in str(e) else '; pip install "noisylab[lab]" brings it'),
+              file=sys.stderr)
     except BrokenPipeError:     # whoever read what is printed has seen enough: | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

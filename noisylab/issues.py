@@ -8,6 +8,7 @@ __all__ = ['ELSEWHERE', 'FEW', 'ROOM', 'Heard', 'heard', 'HeldOut', 'folds_of', 
 
 # %% ../nbs/10_issues.ipynb #67f3fa15
 import sys
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from .advice import advice_for_suspects, survey
-from .checks import UserError
+from .checks import UserError, WriteError
 from .data import NAMES, load_all
 from .images import Images
 from .loop import outputs
@@ -127,7 +128,11 @@ def _trained(kind, spec, out, progress, parts):
             if k not in ELSEWHERE and not str(was).startswith(OWN) and was != getattr(want, k): raise UserError(
                 f'{out} holds a training with {k}={was!r}, and {getattr(want, k)!r} is asked for; name another folder, '
                 'or ask for the same')
-    if tr.epoch < tr.spec.epochs: tr.fit(progress)
+    try: tr.fit(progress and not tr.done)
+    except WriteError as e:     # the disk may be full: what was asked for is a list, and no folder
+        warnings.warn(f'{e}. The training goes on, and is not kept', stacklevel=2)
+        tr.out = None
+        if not tr.done: tr.fit(progress)
     return tr
 
 def cross_predict(

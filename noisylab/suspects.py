@@ -127,7 +127,7 @@ class Listed:
         return '\n'.join(said)
 
 # %% ../nbs/10_suspects.ipynb #3c08ff87
-LIKELY = .5, 2      # a suggestion is likely with a higher probability, and so many times that of the given label
+LIKELY = .5, 1.5    # a suggestion is likely with a higher probability, and so many times that of the given label
 
 def likely(
     p: np.ndarray,          # N×C
