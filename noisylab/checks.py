@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNLABELLED', 'SIZES', 'RATES', 'UserError', 'as_labels', 'normal', 'label_of', 'labels_of', 'as_bytes', 'as_pixels',
-           'as_index', 'shares', 'draw', 'finder', 'read_text', 'number', 'Table', 'read_csv', 'label_column',
-           'as_path', 'write_whole', 'write_csv', 'Borrowed']
+           'as_index', 'as_class', 'shares', 'draw', 'finder', 'read_text', 'number', 'Table', 'read_csv',
+           'label_column', 'as_path', 'WriteError', 'write_whole', 'writable', 'spare', 'write_csv', 'Borrowed']
 
 # %% ../nbs/00_checks.ipynb #d2798cf2
 import codecs
@@ -14,6 +14,8 @@ import io
 import operator
 import os
 import re
+import shutil
+import tempfile
 import unicodedata
 from contextlib import suppress
 from pathlib import Path
@@ -139,19 +141,35 @@ def as_pixels(x: Any,  # N×H×W, N×H×W×C or N×C×H×W with C 1, 3 or 4 (alp
     return torch.from_numpy(np.array(x, order='C'))
 
 # %% ../nbs/00_checks.ipynb #9f3f51e6
-def as_index(idx: Any,  # positions: int64 tensor, array or list
+def as_index(idx: Any,  # positions, or a mask of all `n`: tensor, array or list
              n: int,  # how many there are
              ) -> Tensor:  # int64, on the CPU
     "`idx` as positions within 0..`n`-1, or a `UserError`."
-    try: idx = torch.as_tensor(idx)
+    kind = type(idx).__name__
+    try:
+        if not hasattr(idx, '__array__'): idx = list(idx)
+        if not isinstance(idx, Tensor): idx = torch.as_tensor(np.array(idx, order='C'))     # a copy: it may be reversed
     except (TypeError, ValueError, RuntimeError):
-        raise UserError(f'an index of {type(idx).__name__}; one row of whole numbers was expected') from None
+        raise UserError(f'an index of {kind}; one row of whole numbers was expected') from None
     if idx.numel() == 0: return idx.long().reshape(-1).cpu()
-    if idx.ndim != 1 or idx.dtype.is_floating_point or idx.dtype == torch.bool:
-        raise UserError(f'an index of shape {tuple(idx.shape)}, {idx.dtype}; one row of whole numbers was expected')
+    if idx.dtype == torch.bool and idx.shape == (n,): idx = idx.nonzero()[:, 0]
+    if idx.ndim != 1 or idx.dtype.is_floating_point or idx.dtype.is_complex or idx.dtype == torch.bool:
+        raise UserError(f'an index of shape {tuple(idx.shape)}, {idx.dtype}; one row of whole numbers, or True or '
+                        f'False for each of {n:,}, was expected')
+    if idx.numel() == 0: return idx.cpu()
     idx = idx.long().cpu()
     if idx.min() < 0 or idx.max() >= n: raise UserError(f'index {int(idx.min())}..{int(idx.max())}; 0..{n-1} expected')
     return idx
+
+def as_class(label: Any,  # name or number of a class
+             classes: tuple,  # C names
+             ) -> int:  # 0..C-1
+    "The number of a class, or a `UserError`."
+    if isinstance(label, str) and label in classes: return classes.index(label)
+    whole = isinstance(label, (int, np.integer)) and not isinstance(label, bool)
+    if whole and 0 <= label < len(classes): return int(label)
+    raise UserError(f"{label!r} is no class; expected {', '.join(classes[:5])}{', …' if len(classes) > 5 else ''}, or "
+                    f'0..{len(classes)-1}')
 
 # %% ../nbs/00_checks.ipynb #d944e21c
 def shares(labels: np.ndarray, n: int) -> np.ndarray:  # C
@@ -269,6 +287,9 @@ def as_path(path: Any,  # a text or a path
 # %% ../nbs/00_checks.ipynb #1032bd81
 _WRITING = RLock()
 
+class WriteError(UserError):
+    "A file that could not be written; what was to be in it is not lost yet."
+
 def write_whole(
     path: Path,
     content,            # text, or a function that writes the file it is given the name of
@@ -285,8 +306,32 @@ def write_whole(
     except (OSError, RuntimeError) as e:    # torch.save says RuntimeError when the disk is full
         with suppress(OSError): part.unlink()
         why = getattr(e, 'strerror', None) or 'the disk may be full'
-        raise UserError(f'{path} could not be written ({why}); what was there before is unchanged. '
-                        'Free some space, or choose another folder') from None
+        raise WriteError(f'{path} could not be written ({why}); what was there before is unchanged. '
+                         'Free some space, or choose another folder') from None
+
+def writable(
+    path: str | Path,   # a file that is to be written later
+):
+    "Raise unless there is a place for a file at `path`, found out by writing beside it."
+    path = Path(path)
+    if path.is_dir(): raise WriteError(f'{path} could not be written (it is a folder); choose the name of a file')
+    trial = path.with_name(path.name + '.trial')
+    try: write_whole(trial, '\n')
+    except WriteError as e: raise WriteError(str(e).replace(str(trial), str(path))) from None
+    trial.unlink()
+
+def spare(
+    path: str | Path,   # where it could not be written
+    write: Callable,    # writes it to the path it is given
+) -> Path:              # where it is
+    "Write to a new folder among the temporary files, here or at home: wherever there is room."
+    for place in (tempfile.gettempdir(), Path.cwd(), Path.home()):
+        try: new = Path(tempfile.mkdtemp(prefix='noisylab-', dir=place))
+        except OSError: continue
+        try: write(new/Path(path).name)
+        except (OSError, WriteError): shutil.rmtree(new, ignore_errors=True)
+        else: return new/Path(path).name
+    raise WriteError(f'{path}: no other folder has room for it either; free some space')
 
 def write_csv(
     path: str | Path,

@@ -12,7 +12,7 @@ from typing import Any, Iterable
 import numpy as np
 import torch
 
-from .checks import UserError, finder, read_csv, write_csv
+from .checks import UserError, as_class, as_index, as_labels, finder, read_csv, write_csv
 from .images import Images
 
 # %% ../nbs/10_decisions.ipynb #d581e158
@@ -22,17 +22,15 @@ class Asked:
         suspects: Any,      # with `images`, `index`, `suggested`, `score`, `reason`, such as `find_suspects` gives
     ):
         s, row = suspects, lambda v: np.asarray(v).reshape(-1)
-        self.images, self.index = s.images, row(s.index).astype(int)
+        self.images, self.index = s.images, as_index(s.index, len(s.images)).numpy()
         self.given = s.images.labels.cpu().numpy()[self.index] if len(self.index) else np.zeros(0, int)
-        self.suggested, self.score = row(s.suggested).astype(int), row(s.score).astype(float)
+        self.suggested, self.score = row(s.suggested), row(s.score).astype(float)
         self.reason, k, C = tuple(map(str, s.reason)), len(self.index), s.images.n_classes
         for what in ('suggested', 'score', 'reason'):
             if len(getattr(self, what)) != k:
                 raise UserError(f'suspects: {len(getattr(self, what)):,} of {what}, {k:,} of index; one each expected')
         if len(set(self.index.tolist())) < k: raise UserError('suspects: an image is listed twice; once was expected')
-        if k and not 0 <= self.suggested.min() <= self.suggested.max() < C:
-            raise UserError(f'suspects: suggested {self.suggested.min()} to {self.suggested.max()}; '
-                            f'0..{C - 1} was expected')
+        self.suggested = as_labels(self.suggested if k else np.zeros(0, int), k, C, 'suspects: suggested').numpy()
 
     def __len__(self) -> int: return len(self.index)
     @property
@@ -52,30 +50,23 @@ class Answered(Asked):
         self._past = []                         # places and what was there
 
     def decide(self,
-        places: int | Iterable[int],    # in the list
+        places: int | Iterable[int],    # in the list; or a mask of it
         what: str,                      # one of `WORDS`
         label: str | int | None = None,     # for 'relabel': name or number of a class; None: as suggested
     ):
         "Answer for one or several; one step for `undo`."
-        places = np.unique(np.asarray(places, int).reshape(-1))
+        try: places = as_index([places] if np.ndim(places) == 0 else places, len(self)).unique().numpy()
+        except UserError as e: raise UserError(f'places in a list of {len(self):,}: {e}') from None
         if not len(places): return
-        if places[0] < 0 or places[-1] >= len(self):
-            raise UserError(f'place {places[0]} to {places[-1]} in a list of {len(self):,}')
         if what not in WORDS: raise UserError(f"{what!r} is no decision; expected one of {', '.join(WORDS)}")
         if what in ('open', 'unsure'): new = np.full(len(places), OPEN if what == 'open' else UNSURE)
         elif what == 'keep': new = self.given[places]
-        else: new = self.suggested[places] if label is None else np.full(len(places), self._number(label))
+        else: new = self.suggested[places] if label is None else np.full(len(places), as_class(label, self.classes))
         changed = new != self.label[places]
         if not changed.any(): return
         self._past.append((places[changed], self.label[places[changed]]))
         self.label[places] = new
         self.tell()
-
-    def _number(self, label):
-        if isinstance(label, str) and label in self.classes: return self.classes.index(label)
-        if isinstance(label, (int, np.integer)) and 0 <= label < len(self.classes): return int(label)
-        raise UserError(f"{label!r} is no class; expected {', '.join(self.classes[:5])}"
-                        f"{', …' if len(self.classes) > 5 else ''}")
 
     def undo(self) -> np.ndarray:   # places that were changed; none if there is nothing to undo
         "Take the last answer back."
@@ -173,7 +164,10 @@ class Decisions(Mended):
         new, known = self.label.copy(), 0
         for n, r in rows:
             if (at := place(r['id'])) is None or r['decision'] == 'open': continue
-            label = UNSURE if r['decision'] == 'unsure' else name(r['label'])
+            if r['decision'] not in WORDS: raise UserError(
+                f"{path}, line {n}: {r['decision']!r} is no decision; expected one of {', '.join(WORDS)}")
+            own = self.given[at] if r['decision'] == 'keep' else self.suggested[at]     # where somebody wrote no label
+            label = UNSURE if r['decision'] == 'unsure' else name(r['label']) if r['label'] else own
             if label is None: raise UserError(f"{path}, line {n}: {r['label']!r} is no class; expected one such as "
                                               f'{self.classes[0]}')
             new[at], known = label, known + 1

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .checks import UserError
+from .checks import UserError, as_index
 from .images import Images
 from .scores import amount, probabilities
-from .suspects import LIKELY, Suspects, reasons
+from .suspects import Suspects, likely, reasons, twice
 
 # %% ../nbs/10_exchange.ipynb #83c9385b
 def _cleanlab(name):
@@ -65,16 +65,12 @@ def from_cleanlab(
         if 'is_label_issue' not in found.columns: raise UserError(
             f'columns {", ".join(map(str, found.columns))}; is_label_issue was expected, as from get_issues("label")')
         found = found['is_label_issue']
-    found = np.asarray(found)
-    if found.dtype == bool and found.shape == given.shape: found = np.flatnonzero(found)
-    if found.size == 0: found = np.zeros(0, int)
-    if found.ndim != 1 or found.dtype.kind not in 'iu' or ((found < 0) | (found >= len(given))).any():
-        raise UserError(f'found: {found.dtype}, shape {found.shape}; {len(given):,} booleans, or positions, expected')
+    found = as_index(found, len(given)).unique().numpy()
     score = p[np.arange(len(p)), given]
     index = found[np.argsort(score[found], kind='stable')]
     others = np.where(np.eye(p.shape[1], dtype=bool)[given], -1, p).argmax(1)
-    best = np.where(p.argmax(1) == given, others, p.argmax(1))[index]
-    why = np.array(reasons(index, p, given, best, images.classes), object)
-    noise = amount(p, given)
-    sure = (np.arange(len(index)) < round(noise.least*len(given))) & (p[index, best] > LIKELY)
-    return Suspects(images, index, best, score[index], why, score, sure, noise, ('found by cleanlab',))
+    best, noise = np.where(p.argmax(1) == given, others, p.argmax(1)), amount(p, given)
+    why = np.array(reasons(index, p, given, best[index], images.classes), object)
+    sure = (np.arange(len(index)) < round(noise.least*len(given))) & likely(p, given, best)[index] & noise.learned
+    notes = *noise.doubts, *twice(images, p).notes(images.ids), 'found by cleanlab'
+    return Suspects(images, index, best[index], score[index], why, score, sure, noise, notes)

@@ -49,6 +49,7 @@ def demo(
     "Run, print the table, write the page, and return the last accuracies."
     from noisylab import report
     from noisylab.trainer import Trainer
+    report.template()       # raises at once if plotly is missing
     specs = demo_specs(seeds, epochs)
     said = lambda name, row: print(f"{name:16} last {row['last']:5.1f}%  {row['seconds']:5.1f} s", flush=True)
     run_all(specs, folder, workers, said)

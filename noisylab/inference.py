@@ -94,17 +94,19 @@ def _files(source: Any, shape: tuple) -> tuple[Files, tuple[str, ...]]:
     notes, paths = (), [source] if isinstance(source, (str, Path)) else source
     try: paths = [Path(p).expanduser() for p in paths]
     except TypeError:
-        raise UserError(f'images: {type(source).__name__}; a folder, a picture, a list of pictures or Images '
+        raise UserError(f'images: {type(source).__name__}; a folder, a picture, a list of these or Images '
                         '(as from noisylab.load) was expected') from None
-    if len(paths) == 1 and paths[0].is_dir():
-        folder = paths[0]
-        try: paths, notes = list_pictures(folder)
-        except OSError as e: raise UserError(f'{e.filename}: {e.strerror}; a readable folder was expected') from None
-        if not paths: raise UserError(f'{folder}: there are no pictures in it; a folder of .png, .jpg … was expected'
-                                      + ''.join(f' ({n})' for n in notes))
-        paths = [folder/p for p in paths]
     if not paths: raise UserError('images: an empty list; one picture or more was expected')
-    return Files(Path(), np.array([str(p) for p in paths], object), shape[1], shape[0]), notes
+    found = []
+    for p in paths:
+        if not p.is_dir(): found.append(str(p)); continue
+        try: inside, others = list_pictures(p)
+        except OSError as e: raise UserError(f'{e.filename}: {e.strerror}; a readable folder was expected') from None
+        if not inside: raise UserError(f'{p}: there are no pictures in it; a folder of .png, .jpg … was expected'
+                                       + ''.join(f' ({n})' for n in others))
+        found += [str(p/i) for i in inside]
+        notes += others
+    return Files(Path(), np.array(found, object), shape[1], shape[0]), notes
 
 def _pieces(images: Files | Images, size: int, on_bad: str, skipped: list) -> Iterator:
     "(ids, uint8 pixels), `size` images at a time; what cannot be used goes to `skipped`."
@@ -122,7 +124,7 @@ def _pieces(images: Files | Images, size: int, on_bad: str, skipped: list) -> It
 # %% ../nbs/09_inference.ipynb #d5d79836
 def predict(
     run: str | Path | Classifier,   # run folder, or what `classifier` gave
-    images: Any,                    # a folder, a picture, a list of pictures, or `Images`
+    images: Any,                    # a folder, a picture, a list of these, or `Images`
     net: nn.Module | None = None,   # your own module, if the run was of one
     layer: str | None = None,       # its feature layer, if that had to be named
     device: str = 'auto',           # 'cpu', 'cuda', 'cuda:1', 'mps'

@@ -8,6 +8,7 @@ __all__ = ['ELSEWHERE', 'FEW', 'ROOM', 'Heard', 'heard', 'HeldOut', 'folds_of', 
 
 # %% ../nbs/10_issues.ipynb #67f3fa15
 import sys
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ import numpy as np
 import torch
 
 from .advice import advice_for_suspects, survey
-from .checks import UserError
-from .data import NAMES, load
+from .checks import UserError, WriteError
+from .data import NAMES, load_all
 from .images import Images
 from .loop import outputs
 from .scores import mean_probability
 from .spec import OWN, Spec, device_of, resolve
-from .suspects import Suspects, listed
+from .suspects import Suspects, check_share, listed
 from .tracker import Tracker
 from .trainer import Trainer
 
@@ -100,7 +101,7 @@ def folds_of(
 ELSEWHERE = 'data', 'root', 'device', 'engine', 'precision', 'workers', 'settings'     # may differ when it goes on
 
 def _usable(images):
-    "Raise unless there is something to tell apart."
+    "How many images each class has, if there is something to tell apart."
     if not isinstance(images, Images):
         raise UserError(f'{type(images).__name__}; Images were expected, as from noisylab.load(…)[0]')
     have = np.bincount(images.labels.cpu(), minlength=images.n_classes)
@@ -108,6 +109,13 @@ def _usable(images):
         raise UserError(f'{images.name}: all {len(images):,} labels are {images.classes[have.argmax()]}; '
                         'images of two classes or more were expected')
     return have
+
+def _room(images, parts=1):
+    "Raise if a tracker of one of so many parts of `images` would keep no probabilities, before a training says so."
+    try: Tracker(-(-len(images)//parts), images.n_classes).p
+    except UserError: raise UserError(
+        f'{images.name}: what is said of {len(images):,} images of {images.n_classes:,} classes takes too much room; '
+        'hand over fewer images at a time: images.subset(…)') from None
 
 def _trained(kind, spec, out, progress, parts):
     "A training of that kind, done; from its checkpoint where there is one."
@@ -120,7 +128,11 @@ def _trained(kind, spec, out, progress, parts):
             if k not in ELSEWHERE and not str(was).startswith(OWN) and was != getattr(want, k): raise UserError(
                 f'{out} holds a training with {k}={was!r}, and {getattr(want, k)!r} is asked for; name another folder, '
                 'or ask for the same')
-    if tr.epoch < tr.spec.epochs: tr.fit(progress)
+    try: tr.fit(progress and not tr.done)
+    except WriteError as e:     # the disk may be full: what was asked for is a list, and no folder
+        warnings.warn(f'{e}. The training goes on, and is not kept', stacklevel=2)
+        tr.out = None
+        if not tr.done: tr.fit(progress)
     return tr
 
 def cross_predict(
@@ -135,9 +147,10 @@ def cross_predict(
     _usable(images)
     spec = replace(spec, noise='none', rate=None, noise_settings={}, watch=2, eval_every=spec.epochs or 1)
     fold, parts_of = folds_of(images.labels.cpu().numpy(), folds, spec.seed), []
+    _room(images, folds)
     for k in range(folds):
-        held, train = (images.subset(np.flatnonzero(at)) for at in (fold == k, fold != k))
-        own = parts | dict(held=held, train=train, test=held)
+        held, train = (images.subset(at) for at in (fold == k, fold != k))
+        own = parts | dict(held=held, train=train, test=replace(held, true=None, held_out=True))
         tr = _trained(HeldOut, spec, out and Path(out)/f'fold{k}', progress, own)
         parts_of.append(heard(tr, tr.held_tracker, held))
     back = np.argsort(np.argsort(fold, kind='stable'), kind='stable')     # to the images' own order
@@ -154,9 +167,9 @@ def listen(
 ) -> Trainer:     # done; its `tracker` has what was said, its `net` is the classifier
     "A training on all images that tracks each of them."
     _usable(images)
+    _room(images)
     spec = replace(spec, noise='none', rate=None, noise_settings={}, watch=max(2, len(images)), eval_every=1, val=0.)
-    few = images.subset(np.arange(min(len(images), 100)))      # there is no test set here, and nothing is said of one
-    return _trained(Trainer, spec, out, progress, parts | dict(train=images, test=few))
+    return _trained(Trainer, spec, out, progress, parts | dict(train=images))       # there is nothing to test on
 
 # %% ../nbs/10_issues.ipynb #f30b1a1c
 FEW = 10    # images of a class: with fewer, little can be said of their labels
@@ -167,14 +180,6 @@ def _smaller(source, device):
     n, side, _ = survey(source)
     size, why = advice_for_suspects(n, side, device)['size']
     return (size, why) if size < side else (None, '')
-
-def _all_of(source, size=None):
-    "All images of a folder, CSV or other source of one's own, those held out as well."
-    train, test = load(source, size=size)
-    if train.published: return train
-    ids = np.concatenate([train.ids, test.ids])
-    if train.in_memory != test.in_memory or len(set(map(str, ids))) < len(ids): return train
-    return train.join(test)
 
 def belief(
     heard: Any,         # with `loss` E×N: `Heard`, a tracker, or anything that has it
@@ -192,7 +197,9 @@ def doubted(
     features: np.ndarray | None = None,     # N×d, of the network that was heard
 ) -> Suspects:
     "The suspects by what was heard."
-    return listed(images, heard.p, belief(heard), heard.pred, share, notes, features)
+    bad, more = images.skipped, ', …' if len(images.skipped) > 3 else ''
+    left = [f'{len(bad):,} files left out: {", ".join(f"{b.path} ({b.why})" for b in bad[:3])}{more}'] if bad else []
+    return listed(images, heard.p, belief(heard), heard.pred, share, (*notes, *images.notes, *left), features)
 
 # %% ../nbs/10_issues.ipynb #24a5d17e
 ROOM = 128*2**20    # bytes of features that are kept
@@ -215,10 +222,11 @@ def training_for(
     del own['size']     # they are there already
     return Spec(device=device, **{k: v for k, (v, _) in own.items()}), {k: why for k, (_, why) in own.items()}
 
-def _told(spec, why, side, progress):
-    "What was chosen, a line each; also shown at once if there is progress to show."
-    lines = [f'{k} = {side if k == "size" else getattr(spec, k)}: {reason}' for k, reason in why.items()]
-    if progress: print(*lines, sep='\n', file=sys.stderr)
+def _told(spec, why, images, progress):
+    "What was chosen, a line each; shown at once, with the files that are left out, if there is progress to show."
+    lines = [f'{k} = {images.shape[1] if k == "size" else getattr(spec, k)}: {reason}' for k, reason in why.items()]
+    for line in (*(f'skipped {b.path}: {b.why}' for b in images.skipped), *lines):
+        if progress: print(line, file=sys.stderr)
     return lines
 
 def find_suspects(
@@ -229,26 +237,36 @@ def find_suspects(
     share: float | None = None,     # of the labels to list, 0..1; None: see `suspects.listed`
     progress: bool = True,          # show bars, and what was chosen for the images
     device: str = 'auto',           # of the training, where `spec` does not say
+    epochs: int | None = None,      # of the training; None: as `spec` or `training_for` say
+    size: int | None = None,        # side in pixels that pictures are read at; None: as `spec` says, or as is advised
+    on_bad: str | None = None,      # a file that can't be used: 'raise', or 'skip' and note it; None: as `spec` says
+    root: str | Path | None = None,     # folder of the named datasets; None: as `spec` says
     **parts,                        # `net`, `layer`, `method`, as of `Trainer`
 ) -> Suspects:
     "Train on images and list the labels that look wrong, the most doubted first."
-    why = {}
+    why, own = {}, spec or Spec(device=device)
+    if not isinstance(own, Spec): raise UserError(f'spec is a {type(spec).__name__}; expected a Spec, or None')
+    check_share(share)
     if not isinstance(images, Images):
-        size, reason = (spec.size, '') if spec else _smaller(images, device_of(device))
-        images, why = _all_of(images, size), dict(size=reason) if reason else {}
+        if own.train_size: raise UserError(f'train_size={own.train_size}, but all images are judged; leave it out, or '
+                                           'hand over some: load(…)[0]')
+        size, reason = (size or own.size, '') if size or spec else _smaller(images, device_of(device))
+        images = load_all(images, root or own.root, size, own.grey, on_bad or own.on_bad)
+        why = dict(size=reason) if reason else {}
     have, features = _usable(images), None
     if spec is None: spec, more = training_for(images, device); why |= more
-    lines = _told(spec, why, images.shape[1], progress)
-    if folds: said = cross_predict(images, spec, folds, out, progress, **parts)
+    if epochs is not None: spec = replace(spec, epochs=epochs); why.pop('epochs', None)
+    lines = _told(spec, why, images, progress)
+    if folds is not None: said = cross_predict(images, spec, folds, out, progress, **parts)
     else:
         tr = listen(images, spec, out, progress, **parts)
         said, features = tr.tracker, features_of(tr, images)
-    how = f'{folds} trainings, each on the other folds' if folds else 'one training on all of them'
+    how = f'{folds} trainings, each on the other folds' if folds is not None else 'one training on all of them'
     notes = [f'found by {how}: {spec.method}, {spec.epochs or len(said.loss)} epochs', *lines]
     if images.skipped: notes.append(f'{len(images.skipped):,} left out, such as {": ".join(images.skipped[0])}')
     notes += images.notes
     rare = [f'{images.classes[c]} ({n})' for c, n in enumerate(have) if n < FEW]
-    if rare: notes.append(f'too few images to judge labels by: {", ".join(rare[:10])}')
+    if rare: notes.append(f'too few images to judge labels by: {", ".join(rare[:10])}{", …" if len(rare) > 10 else ""}')
     return doubted(images, said, share, tuple(notes), features)
 
 # %% ../nbs/10_issues.ipynb #40d0e89f
@@ -259,9 +277,11 @@ def suspects_of(
     **parts,                    # what its `Trainer` was given besides its spec
 ) -> Suspects:
     "The labels that a run doubts."
+    check_share(share)
     tr = Trainer.resume(folder, device, **parts)
     images, t = tr.train.to('cpu'), tr.tracker
     _usable(images)
+    _room(images)
     if t and len(t.epochs) and (t.labels >= 0).all(): said, how = t, f'over {len(t.epochs)} epochs'
     else:
         one = Tracker(len(images), images.n_classes)

@@ -66,8 +66,8 @@ def check_parts(
         raise UserError(f"a run has no part {k!r}; " + (f'it is a field of its spec, give Spec({k}=…)' if k in own else
                                                         f"expected {', '.join(near)}" + '?'*(len(near) == 1)))
     train, test = parts.get('train'), parts.get('test')
-    if (train is None) != (test is None):
-        raise UserError('only one of train= and test= was given; give both, or neither')
+    if train is None and test is not None:
+        raise UserError('test= was given without train=; expected both, or train= alone (nothing is tested then)')
     images = Images, 'Images, as noisylab.load gives them'
     kinds = dict(train=images, test=images, layer=(str, 'the name of a layer of net'),
                  net=(nn.Module, 'a torch.nn.Module, B×C×H×W → logits'),
@@ -75,7 +75,7 @@ def check_parts(
     for k, (kind, what) in kinds.items():
         v = parts.get(k)
         if v is not None and not isinstance(v, kind): raise UserError(f'{k} is a {type(v).__name__}; expected {what}')
-    for what in ('shape', 'n_classes') if train is not None else ():
+    for what in ('shape', 'n_classes') if test is not None else ():
         a, b = getattr(train, what), getattr(test, what)
         if a != b: raise UserError(f'{what}: {a} in train and {b} in test; expected the same, load them together')
 
@@ -90,7 +90,7 @@ class Material:
         self.spec = spec = resolve(_named(spec, net, method), train.shape[1], train.n_classes, method)
         self.workers = readers(train.in_memory, spec.workers)
         self.loaded, (labelled, self.noise) = train, noisy(train, spec)
-        self.train, self.test = labelled.to(spec.device), test.to(spec.device)
+        self.train, self.test = labelled.to(spec.device), None if test is None else test.to(spec.device)
         self.labels = self.train.labels
         self.fit_index, self.val_index = split(len(train), spec.val, spec.seed)
         if len(self.fit_index) < 2: raise UserError(f'{len(self.fit_index)} image is left to train on; 2 are the least')
@@ -99,7 +99,8 @@ class Material:
 
     @property
     def tested(self) -> bool:
-        "Does the test set know better than the labels trained on? Not if it was held out of them as they are."
+        "Is there a test set that knows better than the labels trained on? Not if it was held out of them as they are."
+        if self.test is None: return False
         return not self.test.held_out or self.test.true is not None or self.noise is not None
 
 # %% ../nbs/08_loop.ipynb #3b97319b
@@ -109,7 +110,7 @@ class Setup(Material):
         spec: Spec = Spec(),
         *,
         train: Images | None = None,    # instead of loading `spec.data`
-        test: Images | None = None,
+        test: Images | None = None,     # None beside `train`: nothing is tested
         net: nn.Module | None = None,   # your own classifier, B×C×H×W → logits, instead of `spec.model`
         layer: str | None = None,       # its feature layer, see `models.Tapped`
         method: Method | None = None,   # instead of `spec.method`

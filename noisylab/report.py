@@ -230,7 +230,7 @@ def _warnings(runs):
 def _maps(views, classes):
     "The features' map twice, or why there is none."
     try: xy = tsne(views.features)
-    except UserError as e:
+    except (UserError, ImportError) as e:       # too few images; or openTSNE is not installed
         return f'<figure><h4>Map of the features</h4><p class="said">There is no map: {_t(e)}.</p></figure>'
     said, known = describe(views, classes), [y for y in (views.given, views.true) if y is not None]
     names = list(classes if classes is not None else range(1 + max(int(y.max()) for y in known)))

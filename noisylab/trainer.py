@@ -92,9 +92,11 @@ def record(
     w = outputs(tr, tr.train, tr.watch)
     pred, given = w['logits'].argmax(1), tr.labels[tr.watch]
     true = None if tr.train.true is None else tr.train.true[tr.watch].cpu().numpy()
-    clean = tr.test.labels if tr.test.true is None else tr.test.true
-    seen, val = outputs(tr, tr.test), outputs(tr, tr.train, tr.val_index) if len(tr.val_index) else None
-    hit = _pct(seen['logits'].argmax(1), clean.to(tr.spec.device))
+    seen, hit = w if tr.test is None else outputs(tr, tr.test), None
+    if tr.test is not None:
+        clean = tr.test.labels if tr.test.true is None else tr.test.true
+        hit = _pct(seen['logits'].argmax(1), clean.to(tr.spec.device))
+    val = outputs(tr, tr.train, tr.val_index) if len(tr.val_index) else None
     classes = in_use(torch.bincount(seen['logits'].argmax(1).cpu(), minlength=C))
     mean_p = seen['logits'].softmax(1).mean(0).cpu()
     K = w['clusters'].shape[1] if tr.s.get('w_cluster', 0) else None
@@ -310,7 +312,7 @@ def result(trainer: Stepper) -> dict:
                n_train=len(tr.fit_index), best=best, last=acc[-1], seconds=round(tr.seconds, 1),
                device=hardware(sp.device), commit=commit())
     return row | {k: last[k] for k in ('classes_predicted', 'memorised', 'corrected', 'val_given')} | dict(
-        n_test=len(tr.test), n_watched=len(tr.watch),
+        n_test=0 if tr.test is None else len(tr.test), n_watched=len(tr.watch),
         realised_rate=tr.noise.rate if tr.noise else None, checksum=checksum(tr.labels.cpu().numpy()),
         pixels=tr.loaded.checksum() if tr.loaded.in_memory else None,
         schedule='author' if sp.schedule == 'author' else 'common',
@@ -383,14 +385,17 @@ class Trainer(Stepper):
             write_whole(folder/'spec.json', self.spec.to_json())
             write_whole(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in self.history))
             write_whole(folder/'checkpoint.pt', lambda path: torch.save(st, path))
+            if self.done and self.history: write_whole(folder/'result.json', json.dumps(self.result(), indent=1))
+
+    @property
+    def done(self) -> bool: return self.epoch == self.spec.epochs
     def _close(self):
         super()._close()
-        done = self.epoch == self.spec.epochs
-        if self.out and (done or self.epoch % self.checkpoint_every == 0): self.save()
-        if self.out and done: write_whole(self.out/'result.json', json.dumps(self.result(), indent=1))
+        if self.out and (self.done or self.epoch % self.checkpoint_every == 0): self.save()
     def steps(self) -> Iterator[int]:
         yield from super().steps()
-        if self.stopped and self.out: self.save()
+        missing = self.done and self.out and not (self.out/'result.json').exists()     # the disk was full
+        if self.out and self.stopped or missing: self.save()
 
     def predict(self,
         images: Images | Any,   # as large as those trained on: `Images`, or pixels as `checks.as_pixels` takes them

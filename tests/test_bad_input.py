@@ -372,7 +372,8 @@ cases('fields', {'none': (None, 'a NoneType'), 'a list': ([1], 'a list')}, lambd
 
 GREY = load((X[..., 0], Y, X[..., 0], Y))
 cases('Trainer', {
-    'train alone':  (lambda d: Trainer(RUN, train=GREY[0]), 'give both, or neither'),
+    'test alone':   (lambda d: Trainer(RUN, test=GREY[0]), 'without train='),
+    'train alone, no Images': (lambda d: Trainer(RUN, train=[1]), 'train is a list'),
     'lists':        (lambda d: Trainer(RUN, train=[1], test=[2]), 'train is a list'),
     'other classes': (lambda d: Trainer(RUN, train=DIGITS[0], test=GREY[1]), 'n_classes: 10 in train and 3 in test'),
     'other size':   (lambda d: Trainer(RUN, train=DIGITS[0], test=load('digits', size=16)[1]), 'shape: (1, 8, 8)'),
@@ -539,7 +540,7 @@ COMMANDS = {
     'predict HERE/run HERE --on-bad x': 'invalid choice',
     'suspects': 'required', 'suspects HERE/none': 'no such file', 'suspects HERE/pets/cat': 'no class folders',
     'suspects HERE/picture.png': 'no .csv or .npz',
-    'report': 'required', 'report HERE': 'does not exist',
+    'report': 'required', 'report HERE': 'has no spec.json',
     'replay HERE': 'does not exist', 'replay HERE/run --out HERE/run': 'holds a run already',
     'demo --workers 0': 'whole number from 1', 'table none.toml --out HERE/r.jsonl': 'does not exist',
     'table HERE/t.toml --out HERE/r.jsonl': 'no TOML', 'table HERE/t.toml': '--out', 'table show': 'needs one or more',
