@@ -235,8 +235,9 @@ def suspects(args) -> int:
             print('the same command goes on from the last checkpoint' if kept else 'nothing is kept' +
                   ('' if args.out else '; --out FOLDER keeps the training'), file=sys.stderr)
             raise
-    elif own.keys() - {'root'}: raise UserError(f"{args.source} is a run already, nothing is trained or read anew; leave "
-                                                f"{', '.join('--' + k.replace('_', '-') for k in own)} out")
+    elif extra := own.keys() - {'root'}: raise UserError(
+        f"{args.source} is a run already, nothing is trained or read anew; leave "
+        f"{', '.join('--' + k.replace('_', '-') for k in extra)} out")
     else: found = suspects_of(args.source, args.share, args.device, data=args.data, root=args.root)
     files = [(p, w) for p, w in ((args.csv, found.to_csv), (args.html, lambda path: write(found, path))) if p]
     kept = [keep(path, to) for path, to in files]     # before what is printed, which nobody may wait for
