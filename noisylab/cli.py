@@ -28,7 +28,7 @@ TRAIN = {   # heading → option → (type, what it means)
         on_bad=(str, "a file that can't be used: raise, or skip and list it")),
     'noise': dict(
         noise=(str, "none, symmetric, asymmetric, instance, human:worse (or aggregate, random1…), given"),
-        rate=(float, "share of labels made wrong, 0 to below 1; goes with --noise"),
+        rate=(float, "share of labels made wrong, 0 to 1; goes with --noise"),
         val=(float, "share of training images held out with their noisy labels, to choose settings by")),
     'method and network': dict(
         method=(str, "ce, paper, balanced, … (see: noisylab methods)"),

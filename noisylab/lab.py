@@ -205,8 +205,8 @@ class Lab(Ears):
     def __init__(self,
         spec: Spec | None = None,       # what Start runs; None: digits, 80% of their labels made wrong
         *,
-        train: Images | None = None,    # images of your own, with `test`; with spec=None their labels stay as they are
-        test: Images | None = None,
+        train: Images | None = None,    # images of your own; with spec=None their labels stay as they are
+        test: Images | None = None,     # None beside `train`: nothing is tested
         mapper=None,                    # makes maps, see `noisylab.embed.Mapper`; None: the lab's own
     ):
         super().__init__(spec, train=train, test=test, mapper=mapper)

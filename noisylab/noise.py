@@ -80,7 +80,7 @@ def _labels(labels, n_classes: int, what: str = 'labels') -> np.ndarray:
 def as_rate(
     rate,           # share of wrong labels
     kind: str,      # of noise, one that takes a rate
-) -> float:         # 0 <= rate < 1
+) -> float:         # 0..1
     "`rate` as a number, or a `UserError`"
     try: r = float(rate)
     except (TypeError, ValueError, OverflowError): r = math.nan

@@ -53,7 +53,7 @@ class Spec:
     grey: bool | None = None        # one channel (True), three (False), as they are (None)
     on_bad: str = 'raise'           # a file that can't be used: 'raise', or 'skip' and list it
     noise: str = 'none'             # kind of labels made wrong on purpose, see `noise.inject`; 'none': none are
-    rate: float | None = None       # share of labels made wrong, 0 <= rate < 1, where the kind of noise takes one
+    rate: float | None = None       # share of labels made wrong, 0..1, where the kind of noise takes one
     noise_settings: dict = field(default_factory=dict)  # further arguments of `inject`
     method: str = 'balanced'        # see `methods.METHODS`
     settings: dict = field(default_factory=dict)        # of the method, where they differ from its own

@@ -84,7 +84,7 @@ def device(monkeypatch):
     monkeypatch.setattr(step, 'autocast', lambda d, p: autocast('cpu', p))
     with Asking(), Computing(): yield THERE
 
-SPEC = dict(rate=.4, train_size=100, batch=16, epochs=3, precision='fp32')
+SPEC = dict(noise='symmetric', rate=.4, train_size=100, batch=16, epochs=3, precision='fp32')
 
 def test_it_refuses_what_a_gpu_refuses(device):
     a, b, i = torch.zeros(3, device=device), torch.ones(3), torch.tensor([0, 2])

@@ -349,10 +349,15 @@ def test_arrays_beside_the_labels_are_not_passed_over(tmp_path):
 # --- numbers that agree
 
 def test_one_range_for_size_and_rate():
-    assert RANGES['size'] == SIZES and RANGES['rate'] == RATES
+    assert RANGES['size'] == SIZES
     x, y = X[:2], [0, 1]
     for size in SIZES: assert Spec(size=size).size == load((x, y, x, y), size=size)[0].shape[1] == size
-    for rate in RATES: assert inject(TRUE, 'symmetric', Spec(rate=rate).rate, 4).rate == rate
+    for rate in RATES:
+        assert inject(TRUE, 'symmetric', Spec(noise='symmetric', rate=rate).rate, 4).rate == rate
+        assert Trainer(Spec(noise='symmetric', rate=rate, train_size=20, epochs=1)).noise.rate == rate
+    for rate in (RATES[0]-.1, RATES[1]+.1):
+        for call in (lambda: Spec(noise='symmetric', rate=rate), lambda: inject(TRUE, 'symmetric', rate, 4)):
+            with pytest.raises(UserError, match=f'rate={rate}'): call()
     for size in (SIZES[0]-1, SIZES[1]+1):
         for call in (lambda: Spec(size=size), lambda: load('digits', size=size)):
             with pytest.raises(UserError, match=f'size={size}'): call()

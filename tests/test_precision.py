@@ -15,7 +15,7 @@ from noisylab.models import RobustNet
 from noisylab.spec import Spec
 from noisylab.trainer import Trainer, read_state
 
-SPEC = Spec(method='paper', rate=.4, epochs=2, train_size=100, batch=32, device='cpu', precision='bf16')
+SPEC = Spec(noise='symmetric', rate=.4, method='paper', epochs=2, train_size=100, batch=32, device='cpu', precision='bf16')
 
 def weights(t): return torch.cat([v.flatten().double() for v in t.net.state_dict().values()])
 
@@ -39,7 +39,7 @@ def test_only_training_steps_are_in_bf16(asked, tmp_path):
     assert set(asked) == {STEP, SAID}
     ways = dict(look=lambda: t.look(20), glance=lambda: glance(t), pins=lambda: pins(t, np.arange(4)),
                 frame=lambda: frame(t, t.latest, first_of_each(t)), undone=lambda: undone(t),
-                told=lambda: t.predict('train'), features=lambda: features_of(t, t.test),
+                told=lambda: t.predict(t.loaded), features=lambda: features_of(t, t.test),
                 predict=lambda: predict(tmp_path/'run', t.test), suspects=lambda: suspects_of(tmp_path/'run'))
     for name, way in ways.items():
         for around in (False, True):        # somebody's own autocast changes nothing
@@ -59,7 +59,7 @@ def test_predictions_are_what_the_training_measured(tmp_path):
     assert row['spec']['precision'] == 'bf16'
 
 def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path, monkeypatch):
-    auto = dict(method='ce', rate=.4, epochs=2, train_size=100, batch=32, device='cpu')
+    auto = dict(noise='symmetric', rate=.4, method='ce', epochs=2, train_size=100, batch=32, device='cpu')
     monkeypatch.setenv('NOISYLAB_PRECISION', 'bf16')
     whole, begun = Trainer(Spec(**auto)), Trainer(Spec(**auto), tmp_path/'run')
     whole.fit(progress=False)
