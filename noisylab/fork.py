@@ -13,10 +13,9 @@ from pathlib import Path
 
 import torch
 
-from .data import UserError
+from .checks import UserError, checksum
 from .loop import LIVE, NOTES, settled
 from .methods import Method, make
-from .noise import checksum
 from .spec import Spec, from_dict, moved, reopened
 from .trainer import Trainer, handed_over, load_state, read_state, state
 

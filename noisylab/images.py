@@ -14,7 +14,7 @@ from typing import Any, Iterator
 import numpy as np, torch
 from torch import Tensor
 
-from .checks import UserError, as_index, as_labels
+from .checks import UserError, as_index, as_labels, checksum
 from .files import Bad, Files
 
 # %% ../nbs/00_images.ipynb #17d98117
@@ -136,8 +136,8 @@ class Images(Labelled):
         return replace(self, pixels=self.pixels.to(device))
 
     def labels_sum(self) -> str:  # 16 hexadecimal characters
-        "The first 16 characters of the SHA-256 of the given labels, in their order."
-        return hashlib.sha256(self.labels.cpu().numpy().astype('<i8').tobytes()).hexdigest()[:16]
+        "The checksum of the given labels, in their order."
+        return checksum(self.labels.cpu())
 
     def checksum(self) -> str:  # 16 hexadecimal characters
         "The first 16 characters of the SHA-256 of the pixels, which must be in memory, in their order."

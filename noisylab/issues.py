@@ -101,14 +101,13 @@ def folds_of(
 ELSEWHERE = 'data', 'root', 'device', 'engine', 'precision', 'workers', 'settings'     # may differ when it goes on
 
 def _usable(images):
-    "How many images each class has, if there is something to tell apart."
+    "Raise unless these are images of two classes or more."
     if not isinstance(images, Images):
         raise UserError(f'{type(images).__name__}; Images were expected, as from noisylab.load(…)[0]')
     have = np.bincount(images.labels.cpu(), minlength=images.n_classes)
     if (have > 0).sum() < 2:
         raise UserError(f'{images.name}: all {len(images):,} labels are {images.classes[have.argmax()]}; '
                         'images of two classes or more were expected')
-    return have
 
 def _room(images, parts=1):
     "Raise if a tracker of one of so many parts of `images` would keep no probabilities, before a training says so."
@@ -197,9 +196,12 @@ def doubted(
     features: np.ndarray | None = None,     # N×d, of the network that was heard
 ) -> Suspects:
     "The suspects by what was heard."
-    bad, more = images.skipped, ', …' if len(images.skipped) > 3 else ''
-    left = [f'{len(bad):,} files left out: {", ".join(f"{b.path} ({b.why})" for b in bad[:3])}{more}'] if bad else []
-    return listed(images, heard.p, belief(heard), heard.pred, share, (*notes, *images.notes, *left), features)
+    have, bad, notes = np.bincount(images.labels.cpu(), minlength=images.n_classes), images.skipped, list(notes)
+    some = lambda rows, most: ', '.join(rows[:most]) + (', …' if len(rows) > most else '')
+    if bad: notes.append(f'{len(bad):,} left out: {some([f"{b.path} ({b.why})" for b in bad], 3)}')
+    rare = [f'{images.classes[c]} ({n})' for c, n in enumerate(have) if n < FEW]
+    if rare: notes.append(f'too few images to judge labels by: {some(rare, 10)}')
+    return listed(images, heard.p, belief(heard), heard.pred, share, (*notes, *images.notes), features)
 
 # %% ../nbs/10_issues.ipynb #24a5d17e
 ROOM = 128*2**20    # bytes of features that are kept
@@ -244,17 +246,21 @@ def find_suspects(
     **parts,                        # `net`, `layer`, `method`, as of `Trainer`
 ) -> Suspects:
     "Train on images and list the labels that look wrong, the most doubted first."
-    why, own = {}, spec or Spec(device=device)
-    if not isinstance(own, Spec): raise UserError(f'spec is a {type(spec).__name__}; expected a Spec, or None')
+    if not isinstance(spec, Spec | None): raise UserError(f'spec is a {type(spec).__name__}; expected a Spec, or None')
     check_share(share)
-    if not isinstance(images, Images):
+    own, reading, why, features = spec or Spec(), dict(size=size, on_bad=on_bad, root=root), {}, None
+    if isinstance(images, Images):
+        said = ', '.join(f'{k}={v!r}' for k, v in reading.items() if v is not None)
+        if said: raise UserError(f'{said}: these images are loaded already; leave it out, or give it to load')
+    else:
         if own.train_size: raise UserError(f'train_size={own.train_size}, but all images are judged; leave it out, or '
                                            'hand over some: load(…)[0]')
         size, reason = (size or own.size, '') if size or spec else _smaller(images, device_of(device))
         images = load_all(images, root or own.root, size, own.grey, on_bad or own.on_bad)
         why = dict(size=reason) if reason else {}
-    have, features = _usable(images), None
+    _usable(images)
     if spec is None: spec, more = training_for(images, device); why |= more
+    elif spec.device == 'auto': spec = replace(spec, device=device)
     if epochs is not None: spec = replace(spec, epochs=epochs); why.pop('epochs', None)
     lines = _told(spec, why, images, progress)
     if folds is not None: said = cross_predict(images, spec, folds, out, progress, **parts)
@@ -262,12 +268,8 @@ def find_suspects(
         tr = listen(images, spec, out, progress, **parts)
         said, features = tr.tracker, features_of(tr, images)
     how = f'{folds} trainings, each on the other folds' if folds is not None else 'one training on all of them'
-    notes = [f'found by {how}: {spec.method}, {spec.epochs or len(said.loss)} epochs', *lines]
-    if images.skipped: notes.append(f'{len(images.skipped):,} left out, such as {": ".join(images.skipped[0])}')
-    notes += images.notes
-    rare = [f'{images.classes[c]} ({n})' for c, n in enumerate(have) if n < FEW]
-    if rare: notes.append(f'too few images to judge labels by: {", ".join(rare[:10])}{", …" if len(rare) > 10 else ""}')
-    return doubted(images, said, share, tuple(notes), features)
+    notes = f'found by {how}: {spec.method}, {spec.epochs or len(said.loss)} epochs', *lines
+    return doubted(images, said, share, notes, features)
 
 # %% ../nbs/10_issues.ipynb #40d0e89f
 def suspects_of(
@@ -282,7 +284,7 @@ def suspects_of(
     images, t = tr.train.to('cpu'), tr.tracker
     _usable(images)
     _room(images)
-    if t and len(t.epochs) and (t.labels >= 0).all(): said, how = t, f'over {len(t.epochs)} epochs'
+    if len(t.epochs) and (t.labels >= 0).all(): said, how = t, f'over {len(t.epochs)} epochs'
     else:
         one = Tracker(len(images), images.n_classes)
         one.update(torch.arange(len(images)), outputs(tr, tr.train)['logits'], tr.labels)

@@ -84,7 +84,7 @@ class Material:
     def __init__(self, spec: Spec, train: Images | None, test: Images | None, net, method):
         if train is None:
             if spec.data.startswith(OWN):
-                raise UserError(f'this run is of {spec.data}; hand over train= and test= again')
+                raise UserError(f'this run is of {spec.data}; hand over train= again, and test= if it had one')
             train, test = load(spec.data, spec.root, spec.train_size, spec.seed, spec.size, spec.grey, spec.on_bad)
         else: spec = replace(spec, data=OWN + train.name)
         self.spec = spec = resolve(_named(spec, net, method), train.shape[1], train.n_classes, method)

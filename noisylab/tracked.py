@@ -10,10 +10,10 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from .checks import UserError, as_labels, as_pixels
+from .checks import UserError, as_labels, as_pixels, checksum
 from .frames import Frame, Frames, Watched
 from .images import Images
-from .noise import checksum, transition
+from .noise import transition
 from .spec import OWN, Spec, versions
 from .tracker import Tracker
 from .watching import Watching

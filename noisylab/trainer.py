@@ -18,12 +18,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .checks import UserError, as_path, as_pixels, write_whole
-from .data import load, reload
+from .checks import UserError, as_path, as_pixels, checksum, write_whole
+from .data import load, load_all, reload
 from .images import Images
-from .loop import NOTES, Steered, check_parts, outputs, restored
+from .loop import NOTES, PARTS, Steered, check_parts, outputs, restored
 from .models import cost
-from .noise import checksum
 from .spec import OWN, Spec, commit, hardware, moved, versions
 from .track import Views, collapse, entropy, in_use, memorisation
 from .tracker import Tracker
@@ -193,7 +192,8 @@ def state(trainer: Stepper) -> dict:
     "Everything a run needs to go on as if it had never stopped."
     tr, scalars = trainer, {k: float(v) for k, v in trainer.s.items()}
     images = dict(shape=list(tr.loaded.shape), classes=list(tr.loaded.classes))     # to predict without them
-    if tr.spec.data.startswith(OWN): images |= dict(train=tr.loaded.origin(), test=tr.test.origin())
+    if tr.spec.data.startswith(OWN):    # None: that they can't be loaded again; without a test there is no such key
+        images |= {k: v.origin() for k, v in dict(train=tr.loaded, test=tr.test).items() if v is not None}
     return dict(spec=asdict(tr.spec), images=images, epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch,
                 n_seen=tr.n_seen, seconds=tr.seconds, sums=tr.sums, history=tr.history, events=tr.events,
                 aim=dict(lr=float(tr.take.lr), scalars=scalars),
@@ -264,12 +264,14 @@ def handed_over(
     "The images that a run was handed, loaded again."
     spec, images = st['spec'], st.get('images') or {}
     if not spec['data'].startswith(OWN): return {}
-    if images.get('train') and images.get('test'):
-        return dict(zip(('train', 'test'), reload([images['train'], images['test']], data, root)))
-    if data is None: raise UserError(f"this run is of {spec['data']}; hand over train= and test= again (in Python), "
-                                     'or say where its images are with data=')
-    how = {k: spec[k] for k in ('train_size', 'seed', 'size', 'grey', 'on_bad')}
-    return dict(zip(('train', 'test'), load(data, root or spec['root'], **how)))
+    own = {k: images[k] for k in PARTS[:2] if k in images}
+    if own and None not in own.values(): return dict(zip(own, reload(own.values(), data, root)))
+    if data is None: raise UserError(f"this run is of {spec['data']}; hand over {'= and '.join(own)}= again (in "
+                                     'Python), or say where its images are with data=')
+    how = {k: spec[k] for k in ('size', 'grey', 'on_bad')}
+    if 'test' not in own: return dict(train=load_all(data, root or spec['root'], **how))
+    how |= {k: spec[k] for k in ('train_size', 'seed')}
+    return dict(zip(own, load(data, root or spec['root'], **how)))
 
 def load_state(trainer: Stepper, st: dict):
     "Put a trainer into the state that `state` gave."
@@ -279,6 +281,8 @@ def load_state(trainer: Stepper, st: dict):
     if now != st['checksum']:
         raise UserError(f"the labels' checksum is {now}, the checkpoint's {st['checksum']}: "
                         "the data or its order has changed; restore the data")
+    if 'test' in st.get('images', ()) and tr.test is None:
+        raise UserError('this run is tested on images of its own; hand over test= again, beside train=')
     _in_range(tr, st)
     _same_pictures(tr.net, st['net'])
     take_weights(tr.net, st['net'])

@@ -15,7 +15,8 @@ from noisylab.models import RobustNet
 from noisylab.spec import Spec
 from noisylab.trainer import Trainer, read_state
 
-SPEC = Spec(noise='symmetric', rate=.4, method='paper', epochs=2, train_size=100, batch=32, device='cpu', precision='bf16')
+SPEC = Spec(noise='symmetric', rate=.4, method='paper', epochs=2, train_size=100, batch=32, device='cpu',
+            precision='bf16')
 
 def weights(t): return torch.cat([v.flatten().double() for v in t.net.state_dict().values()])
 

@@ -3,12 +3,17 @@ import json, os, signal, subprocess, sys, time
 from dataclasses import replace
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from noisylab.data import load
+from noisylab.cli import main
+from noisylab.data import UserError, load
+from noisylab.fork import replay_run
 from noisylab.loop import Diverged
+from noisylab.session import Session
 from noisylab.spec import Spec, bf16_pays
 from noisylab.trainer import Trainer, read_state
+from test_session import wait
 
 RUN  = [sys.executable, '-c', 'import sys; from noisylab.cli import main; sys.exit(main())', 'train', '--quiet']
 SPEC = Spec(method='paper', epochs=6, noise='symmetric', rate=.4, train_size=300, device='cpu')
@@ -116,6 +121,36 @@ def test_bf16_learns_like_fp32():
         curves[precision] = torch.tensor(seen)
     apart = (curves['bf16']/curves['fp32'] - 1).abs()
     assert (apart[:5] < .02).all() and apart.mean() < .05, apart
+
+def test_without_images_for_a_test_nothing_is_tested_and_all_else_works(tmp_path, capsys):
+    "Rows, going on, replay, sessions, forks, reports, suspects: of images that can be loaded again, and of arrays."
+    train, test = load('digits', train_size=90)
+    arrays = replace(train, source=None)
+    spec = Spec(method='ce', epochs=3, batch=30, watch=90, device='cpu')
+    for name, images, again in (('loaded', train, {}), ('arrays', arrays, dict(train=arrays))):
+        run = tmp_path/name
+        whole, t = Trainer(spec, train=images), Trainer(spec, run, 1, train=images)
+        whole.fit(progress=False)
+        for step in t.steps():
+            if step == 4: t.save(); break
+        row = Trainer.resume(run, **again).fit(progress=False)
+        assert torch.equal(weights(Trainer.resume(run, **again)), weights(whole)) and replay_run(run, **again)[1] == []
+        assert row['best'] is row['last'] is None and row['n_test'] == 0 and row['n_train'] == 90
+        assert [a for _, a in row['curve']] == [None]*3 and 'test' not in str(whole.latest)
+        s = wait(Session.load(run, **again), 'done')
+        f = wait(s.fork(epochs=4).start(), 'done')
+        assert f.test is None and len(f.history) == 4 and f.history[-1]['test_acc'] is None
+        s.close(); f.close()
+    capsys.readouterr()
+    run, picture = str(tmp_path/'loaded'), str(tmp_path/'a.png')
+    Image.fromarray(train.pixels[0, 0].numpy()).save(picture)
+    for args in (['report', run], ['suspects', run], ['train', '--resume', '--out', run], ['replay', run],
+                 ['predict', run, picture]):
+        assert main(args) == 0, (args, capsys.readouterr())
+    assert 'nothing was tested' in capsys.readouterr().out
+    Trainer(spec, tmp_path/'tested', train=arrays, test=test).save()
+    with pytest.raises(UserError, match='hand over test= again'): Trainer.resume(tmp_path/'tested', train=arrays)
+    with pytest.raises(UserError, match=r'hand over train= again \(in'): Trainer.resume(tmp_path/'arrays')
 
 @pytest.fixture
 def cifar():
