@@ -17,7 +17,7 @@ setup(
     project_urls={'Documentation': cfg['doc_host'] + cfg['doc_baseurl']},
     long_description=Path('README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
     packages=find_packages(include=['noisylab', 'noisylab.*']),
-    package_data={'noisylab': ['*.js', '*.css', '*.toml', '*.html', '*.csv']},
+    package_data={'noisylab': ['**/*.js', '**/*.css', '**/*.toml', '**/*.html', '**/*.csv']},
     python_requires='>=' + cfg['min_python'], install_requires=cfg['requirements'].split(), extras_require=extras,
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': ['noisylab=noisylab._modidx:d']},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Science/Research',

@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import torch
 
-from noisylab.data import Images
-from noisylab.spec import commit, hardware
+from noisylab.data.images import Images
+from noisylab.training.spec import git_commit, describe_hardware
 
 
 def parser(doc, **defaults):
@@ -27,8 +27,8 @@ def begin(args, what, *packages):
         try: return version(name)
         except PackageNotFoundError: return 'not installed'
     names = ', '.join(f'{n} {found(n)}' for n in ('torch', 'torchvision', 'numpy', *packages))
-    print(f'{hardware(args.device)}, {os.cpu_count()} CPUs; {what}, {args.rounds} rounds\n'
-          f'Python {platform.python_version()}, {names}, noisylab at {commit()}', flush=True)
+    print(f'{describe_hardware(args.device)}, {os.cpu_count()} CPUs; {what}, {args.rounds} rounds\n'
+          f'Python {platform.python_version()}, {names}, noisylab at {git_commit()}', flush=True)
     return torch.device(args.device)
 
 

@@ -40,7 +40,7 @@ class PlainLoop:
         self.batches = iter(())
 
     def step(self):
-        from noisylab.methods import Batch
+        from noisylab.methods.base import Batch
         try: b = next(self.batches)
         except StopIteration:
             self.batches = iter(self.loader)

@@ -9,7 +9,7 @@ from torchvision import transforms as T
 from torchvision.transforms import v2
 
 from _common import begin, last, parser, pixels, race, table
-from noisylab.augment import RandAugment
+from noisylab.data.augment import RandAugment
 
 AT_ONCE = 2048      # images, for the ratio
 

@@ -15,9 +15,9 @@ os.environ['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).resolve().parent.
 
 CODE = '''
 import time, threading
-from noisylab.lab import Lab
-from noisylab.spec import Spec
-from noisylab.trainer import Trainer
+from noisylab.lab.lab.lab import Lab
+from noisylab.training.spec import Spec
+from noisylab.training.trainer import Trainer
 
 spec = Spec(noise='symmetric', rate=.8, epochs=10_000, schedule='constant',
             settings=dict(alpha_shape='one', w_cluster={clusters}))

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from _common import begin, images, parser
-from noisylab import step
-from noisylab.augment import DIGIT_OPS, OPS, OPS_CUTOUT, RandAugment, Weak
-from noisylab.loop import outputs
-from noisylab.spec import Spec
-from noisylab.trainer import Trainer
+from noisylab.training import step
+from noisylab.data.augment import DIGIT_OPS, OPS, OPS_CUTOUT, RandAugment, WeakAugment
+from noisylab.training.loop import network_outputs
+from noisylab.training.spec import Spec
+from noisylab.training.trainer import Trainer
 
 METHODS = 'ce', 'paper', 'balanced', 'gce_truncated', 'jo', 'pencil', 'forward'
 CHECKS, NEEDS_GPU = [], []
@@ -75,7 +75,7 @@ def augmentation_is_the_same_to_the_bit(b):
     x, n = b.train.pixels, 0
     for ops in (OPS, OPS_CUTOUT, DIGIT_OPS):
         for count, m in ((1, 5), (2, 9), (3, 30)):
-            ra, weak = RandAugment(count, m, ops), Weak()
+            ra, weak = RandAugment(count, m, ops), WeakAugment()
             for a in (ra, weak):
                 draws = a.draw(len(x), 7, 3)
                 same = torch.equal(a.apply(x, draws), a.apply(x.to(b.device), draws).cpu())
@@ -110,10 +110,10 @@ def recorded_steps_give_the_same_bits(b):
 @gpu
 def steering_a_recorded_run(b):
     "Weights, α, lr and M change without recording anew, and to the same bits."
-    made, record = [], step.Tape.record
+    made, record = [], step.GraphTape.record
     def counted(self, f): made.append(1); record(self, f)
     changes = {8: dict(lr=.02, lam=.5), 14: dict(alpha=.4, w_rec=2.), 20: dict(m=3)}
-    step.Tape.record, found = counted, []
+    step.GraphTape.record, found = counted, []
     try:
         for engine in ('eager', 'graph'):
             t = b.trainer(engine=engine)
@@ -121,7 +121,7 @@ def steering_a_recorded_run(b):
                 if n in changes: t.change(**changes[n])
                 if n == min(b.steps - 1, 30): break
             found.append(weights(t))
-    finally: step.Tape.record = record
+    finally: step.GraphTape.record = record
     b.recorded(t)
     return torch.equal(*found) and len(made) == 1, f'recorded {len(made)} time(s), the same bits: {torch.equal(*found)}'
 
@@ -130,20 +130,20 @@ def steering_a_recorded_run(b):
 def what_cannot_be_recorded_or_replayed_is_trained_eagerly(b):
     "A step that asks for a value while it is recorded, and a replay that raises; then one that goes well again."
     eager, here = weights(b.curve(engine='eager')[0]), torch.cuda.current_stream()
-    record, replay, done, wrong = step.Tape.record, step.Tape.replay, [], []
+    record, replay, done, wrong = step.GraphTape.record, step.GraphTape.replay, [], []
     def asking(self, f): record(self, lambda: (f(), float(torch.ones((), device=b.device))))
     def failing(self):
         done.append(1)
         if len(done) == 5: raise RuntimeError('made to fail')
         replay(self)
     for name, put in dict(record=asking, replay=failing).items():
-        was = getattr(step.Tape, name)
-        setattr(step.Tape, name, put)
+        was = getattr(step.GraphTape, name)
+        setattr(step.GraphTape, name, put)
         try:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter('always', RuntimeWarning)
                 t = b.curve(engine='graph')[0]
-        finally: setattr(step.Tape, name, was)
+        finally: setattr(step.GraphTape, name, was)
         said = [w for w in said if 'cannot be recorded' in str(w.message)]
         if len(said) != 1: wrong.append(f'{len(said)} warnings of {name}')
         if t.spec.engine != 'eager': wrong.append(f'{name} did not fail')
@@ -166,7 +166,7 @@ def compiled_steps_stay_near(b):
 def measuring_gives_the_cpus_numbers(b):
     t, cpu = b.curve('ce')[0], b.trainer('ce', device='cpu')
     cpu.net.load_state_dict(t.net.state_dict())
-    ours, theirs = (outputs(v, v.test)['logits'].cpu() for v in (t, cpu))
+    ours, theirs = (network_outputs(v, v.test)['logits'].cpu() for v in (t, cpu))
     off = float((ours - theirs).abs().max()/theirs.abs().max())
     same = float((ours.argmax(1) == theirs.argmax(1)).float().mean())
     said = f"logits off by {off:.1e} of the largest (< 1e-3), {same:.1%} of classes the same"

@@ -1,4 +1,4 @@
-"""From images in memory to batches that a network takes (weak and strong view, shuffled, normalised, 128 a batch), as
+"""From images in memory to batches that a network takes (weak and strong view, shuffled, normalized, 128 a batch), as
 the trainer has them, against a `DataLoader` with 2 workers that does the same with torchvision on PIL images.
 
 `NOISYLAB_DATA` (a folder with CIFAR-10 as torchvision leaves it) gives real images.
@@ -9,8 +9,8 @@ import torch
 
 from _common import begin, images, last, parser, race, table
 from _plain import BATCH, loader
-from noisylab.augment import RandAugment, Weak
-from noisylab.feed import Feed
+from noisylab.data.augment import RandAugment, WeakAugment
+from noisylab.training.batches import Batches
 
 
 def workers_cpu(ours):
@@ -31,7 +31,7 @@ def main():
     normal = lambda v: v.float().sub_(mean).div_(scale)
 
     def fed():
-        feed = Feed(train, torch.arange(len(train)), BATCH, Weak(), RandAugment(), 0, next(epoch), str(device))
+        feed = Batches(train, torch.arange(len(train)), BATCH, WeakAugment(), RandAugment(), 0, next(epoch), str(device))
         for _, weak, strong in iter(lambda: next(feed, None), None): normal(weak), normal(strong)
 
     def loaded():
@@ -44,7 +44,7 @@ def main():
     rows = race(runs, args.rounds, device)
     base, own = rows['DataLoader, 2 workers']
     cpu = workers_cpu(theirs)/(args.rounds + 1)/n + 1/own   # theirs and ours
-    table('weak + strong view, normalised', rows | {'DataLoader, 2 workers': (base, 1/cpu)}, base)
+    table('weak + strong view, normalized', rows | {'DataLoader, 2 workers': (base, 1/cpu)}, base)
     last(pipeline_vs_dataloader=rows['noisylab'][0]/base)
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from noisylab.data import UserError
-from noisylab.grid import Table
-from noisylab.spec import commit, hardware, versions
-from noisylab.trainer import Trainer
+from noisylab.errors import UserError
+from noisylab.experiments.grid import ResultTable
+from noisylab.training.spec import git_commit, describe_hardware, package_versions
+from noisylab.training.trainer import Trainer
 
 POINTS = {  # point → what else it could mean: settings of the method, and `fields` of the spec
     'α':             {'cosine': dict(alpha_shape='cosine'), 'held for 30%': dict(alpha_hold=.3)},
@@ -113,13 +113,13 @@ def run(table, args):
 
 def search(args):
     out, more = args.out/'search.jsonl', given(args)
-    table = Table(searched(readings(), args.epochs), out, **more)
+    table = ResultTable(searched(readings(), args.epochs), out, **more)
     if not run(table, args): return 0
     seen = compared(table)
     chosen = winners(seen)
     if len(chosen) > 1:
         both = ' + '.join(chosen)
-        table = Table(searched(readings() | {both: together(chosen)}, args.epochs), out, **more)
+        table = ResultTable(searched(readings() | {both: together(chosen)}, args.epochs), out, **more)
         if not run(table, args): return 0
         seen = compared(table)
         single = max(chosen, key=lambda l: seen[l]['val_given'])
@@ -127,8 +127,8 @@ def search(args):
     a = next(iter(table.asked.values()))
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     recipe = dict(chosen=chosen, reading=together(chosen), epochs=a.spec.epochs, data=a.spec.data, noise='symmetric',
-                  rate=.6, seed=a.spec.seed, compared=seen, spec=more, hardware=hardware(device), versions=versions(),
-                  commit=commit())
+                  rate=.6, seed=a.spec.seed, compared=seen, spec=more, hardware=describe_hardware(device), versions=package_versions(),
+                  commit=git_commit())
     (args.out/'recipe.json').write_text(json.dumps(recipe, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     print(f"\n{'':40}{'agrees':>8}{'difference':>12}{'SE':>6}")
     for label, s in seen.items(): print(f"{label:40}{s['val_given']:8.2f}{s['difference']:+12.2f}{s['se']:6.2f}")
@@ -161,7 +161,7 @@ def rows(args):
     recipe = json.loads(path.read_text(encoding='utf-8'))
     print(f"recipe: {', '.join(recipe['chosen']) or 'the plainest reading'}")
     for what, g in row_grids(recipe['reading'], args.epochs).items():
-        table = Table(g, args.out/'paper.jsonl', **given(args))
+        table = ResultTable(g, args.out/'paper.jsonl', **given(args))
         print(f'{what}: {len(table.asked)} runs', flush=True)
         if not run(table, args) and time.time() >= args.until: break
     return 0

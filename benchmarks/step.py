@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from _common import begin, images, last, parser, pixels, race, table, timed
 from _plain import PlainLoop
-from noisylab import step
-from noisylab.methods import Batch
-from noisylab.spec import Spec, auto_precision
-from noisylab.trainer import Trainer, record
+from noisylab.training import step
+from noisylab.methods.base import Batch
+from noisylab.training.spec import Spec, auto_precision
+from noisylab.training.trainer import Trainer, measure_epoch
 
 NEVER = 100_000
 
@@ -84,8 +84,8 @@ def whole_epoch(run, device):
     if device.type == 'cuda': torch.cuda.reset_peak_memory_stats(device)
     train = min(timed(f, device)[0] for _ in range(2))
     next(run.steps())       # measuring wants an epoch that has begun
-    record(run)
-    return train, timed(lambda: record(run), device)[0], \
+    measure_epoch(run)
+    return train, timed(lambda: measure_epoch(run), device)[0], \
         torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else 0
 
 
@@ -110,9 +110,9 @@ def in_full(args, device):
         for engine in engines: line(f'{method}, {engine}', method, engine=engine)
     own = line('paper, as it is by default', 'paper')
     line('paper, fp32', 'paper', precision='fp32')
-    with_bits, step.repeatable = step.repeatable, nullcontext
+    with_bits, step.deterministic_cudnn = step.deterministic_cudnn, nullcontext
     try: ratios['any_bits_vs_same_bits'] = own/line('paper, bits that may differ', 'paper')
-    finally: step.repeatable = with_bits
+    finally: step.deterministic_cudnn = with_bits
     ratios['minutes_of_300_epochs'] = 300*own/60
     print('peak: ' + ', '.join(f'{k} {v/1e12:.1f} TFLOP/s' for k, v in tops.items()) + f' of products {args.matrix}²')
     return ratios

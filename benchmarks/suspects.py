@@ -18,38 +18,39 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 
-from noisylab.data import load
-from noisylab.issues import Heard, belief, cross_predict, heard, listen
-from noisylab.noise import checksum, inject
-from noisylab.scores import (amount, area_under_margin, first_learned, mean_loss, mean_probability, normalized_margin,
-                             self_confidence)
-from noisylab.spec import Spec, commit, hardware, versions
+from noisylab.data.sources import load
+from noisylab.label_issues.find import TrainingDynamics, label_belief, cross_predict, training_dynamics, train_tracked
+from noisylab.data.validation import checksum
+from noisylab.data.noise import inject
+from noisylab.label_issues.scores import (estimate_noise, area_under_margin, first_learned, mean_loss,
+                                          mean_probability, normalized_margin, self_confidence)
+from noisylab.training.spec import Spec, git_commit, describe_hardware, package_versions
 
-DEFAULT = 'mean probability, later half'      # `issues.belief`
+DEFAULT = 'mean probability, later half'      # `label_issues.find.label_belief`
 NOISES = {'worse': ('human:worse', None), 'sym .4': ('symmetric', .4), 'asym .4': ('asymmetric', .4),
           'sym .2': ('symmetric', .2), 'aggregate': ('human:aggregate', None)}
 
 
-def ours(run: Heard, folds: Heard, given):
+def ours(run: TrainingDynamics, folds: TrainingDynamics, given):
     "Name → N scores, low where a label is doubted. None of them sees a true label."
     p_given = np.exp(-run.loss.astype(float))
     return {
-        DEFAULT: belief(run),
+        DEFAULT: label_belief(run),
         'self-confidence, last epoch': self_confidence(run.last, given),
         'self-confidence, mean p': self_confidence(run.p, given),
-        'normalised margin, last epoch': normalized_margin(run.last, given),
-        'normalised margin, mean p': normalized_margin(run.p, given),
+        'normalized margin, last epoch': normalized_margin(run.last, given),
+        'normalized margin, mean p': normalized_margin(run.p, given),
         'area under the margin': area_under_margin(run.margin),
         'mean probability': mean_probability(p_given),
         'mean loss': mean_loss(run.loss),
         'first learned': first_learned(run.pred, given),
-        'folds: ' + DEFAULT: belief(folds),
+        'folds: ' + DEFAULT: label_belief(folds),
         'folds: mean loss': mean_loss(folds.loss),
         'folds: self-confidence, mean p': self_confidence(folds.p, given),
     }
 
 
-def cleanlabs(folds: Heard, given):
+def cleanlabs(folds: TrainingDynamics, given):
     "The same of cleanlab, on out-of-sample probabilities of the last epoch."
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
@@ -57,7 +58,7 @@ def cleanlabs(folds: Heard, given):
     quality = get_label_quality_scores(given, p)
     found = find_label_issues(given, p, n_jobs=1)
     return {'cleanlab: find_label_issues': quality - found, 'cleanlab: quality score': quality,
-            'cleanlab: normalised margin': get_label_quality_scores(given, p, method='normalized_margin')}, found
+            'cleanlab: normalized margin': get_label_quality_scores(given, p, method='normalized_margin')}, found
 
 
 def measured(score, wrong):
@@ -67,7 +68,7 @@ def measured(score, wrong):
 
 
 def trained(setting, args):
-    "(true labels, given labels, `Heard` of the one training, of the folds, CPU seconds of each)"
+    "(true labels, given labels, `TrainingDynamics` of the one training, of the folds, CPU seconds of each)"
     kind, rate = NOISES[setting]
     train, test = load('cifar10', args.root, train_size=args.images, seed=args.seed)
     more = dict(file=Path(args.root)/'CIFAR-10_human.pt') if kind.startswith('human') else {}
@@ -76,9 +77,9 @@ def trained(setting, args):
     same = dict(noise='none', model='resnet18', width=args.width, batch=args.batch, lr=args.lr, schedule='cosine',
                 seed=args.seed, device=args.device)
     seconds, start = {}, time.process_time()
-    tr = listen(images, Spec(method='ce_augmented', n=1, m=5, ops='randaugment', epochs=args.epochs, **same),
+    tr = train_tracked(images, Spec(method='ce_augmented', n=1, m=5, ops='randaugment', epochs=args.epochs, **same),
                 work/'run', progress=False)
-    run = heard(tr, tr.tracker, images)
+    run = training_dynamics(tr, tr.tracker, images)
     seconds['run'], start = time.process_time() - start, time.process_time()
     folds = cross_predict(images, Spec(method='ce', epochs=args.epochs*2//3, **same), 3, work/'folds', progress=False)
     seconds['folds'] = time.process_time() - start
@@ -105,12 +106,12 @@ def row(setting, args):
                 find_label_issues=dict(found=int(found.sum()), precision=float(hit.mean()),
                                        recall=float(hit.sum()/wrong.sum())),
                 estimated={k: amount_of(h, noisy.given) for k, h in dict(run=run.p, folds=folds.last).items()}, **facts,
-                checksum=checksum(noisy.given), device=hardware(args.device), commit=args.commit,
-                versions=versions() | dict(cleanlab=version('cleanlab')))
+                checksum=checksum(noisy.given), device=describe_hardware(args.device), commit=args.commit,
+                versions=package_versions() | dict(cleanlab=version('cleanlab')))
 
 
 def amount_of(p, given):
-    a = amount(p, given)
+    a = estimate_noise(p, given)
     return dict(rate=a.rate, sd=a.rate_sd)
 
 
@@ -121,7 +122,7 @@ def table(rows):
     print(f"{'images, wrong labels':34}" + ''.join(f"{r['images']:>7,}{r['wrong']:>7,}" for r in rows))
     for k in names:
         print(f'{k + " *"*(k == DEFAULT):34}' + ''.join('{ap:>8.1%}{at:>6.0%}'.format(**r['scores'][k]) for r in rows))
-    print('* what find_suspects goes by')
+    print('* what find_label_issues goes by')
 
 
 def best_of_theirs(r): return max(v['ap'] for k, v in r['scores'].items() if k.startswith('cleanlab'))
@@ -138,7 +139,7 @@ def main():
     p.add_argument('--device', default='cpu')
     args = p.parse_args()
     torch.set_num_threads(args.threads)
-    args.commit = commit()      # before the first row makes the tree another one
+    args.commit = git_commit()      # before the first row makes the tree another one
     rows = [json.loads(l) for l in args.out.read_text('utf-8').splitlines()] if args.out.exists() else []
     same = lambda r, s: all(r[k] == v for k, v in dict(setting=s, images=args.images, seed=args.seed).items()) and \
         r['epochs']['run'] == args.epochs

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from _common import begin, last, parser, pixels, timed
-from noisylab.models import make_net
-from noisylab.tracker import Tracker
+from noisylab.models.robust_net import make_model
+from noisylab.metrics.tracker import Tracker
 
 
 def main():
@@ -21,7 +21,7 @@ def main():
     device = begin(args, f'{args.images:,} images tracked')
     args.batch = args.batch or (128 if device.type == 'cuda' else 32)
     x, y, _ = pixels(min(args.images, 2048))
-    net = make_net('resnet18', x.shape[1:], args.classes, width=args.width).to(device).train()
+    net = make_model('resnet18', x.shape[1:], args.classes, width=args.width).to(device).train()
     opt = torch.optim.SGD(net.parameters(), .01, .9)
     tracker, per_epoch, rng = Tracker(args.images, args.classes), -(-args.images//args.batch), torch.Generator()
 

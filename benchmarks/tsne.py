@@ -10,10 +10,10 @@ import time
 import torch
 
 from _common import begin, images, last, parser
-from noisylab.embed import neighbourhood, tsne
-from noisylab.loop import outputs
-from noisylab.spec import Spec
-from noisylab.trainer import Trainer
+from noisylab.metrics.embedding import neighborhood_preservation, tsne
+from noisylab.training.loop import network_outputs
+from noisylab.training.spec import Spec
+from noisylab.training.trainer import Trainer
 
 
 def features(n):
@@ -22,7 +22,7 @@ def features(n):
     run = Trainer(Spec(noise='none', method='ce', model='resnet18', width=.25, epochs=5, batch=64, lr=.02, watch=10,
                        schedule='constant', device='cpu'), train=train, test=test)
     seen = []
-    run.on_epoch.append(lambda t: seen.append(outputs(t, t.train)['features'].numpy()))
+    run.on_epoch.append(lambda t: seen.append(network_outputs(t, t.train)['features'].numpy()))
     run.fit(progress=False)
     return seen, what
 
@@ -49,7 +49,7 @@ def main():
             maps[k] = f()
             took[k].append(time.perf_counter() - start)
     seconds = {k: sorted(v)[len(v)//2] for k, v in took.items()}
-    quality = {k: neighbourhood(after, m) for k, m in maps.items()}
+    quality = {k: neighborhood_preservation(after, m) for k, m in maps.items()}
     print(f"\n{what}, {torch.get_num_threads()} thread\n{'':32}{'seconds':>10}{'ratio':>8}{'neighbours':>12}")
     for k in runs: print(f"{k:32}{seconds[k]:10.2f}{seconds['scikit-learn']/seconds[k]:8.1f}{quality[k]:12.1%}")
     new, warm, theirs = 'noisylab, a new map', 'noisylab, from the map before', 'scikit-learn'

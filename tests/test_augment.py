@@ -10,8 +10,9 @@ from torchvision.transforms import InterpolationMode, RandAugment as Torchvision
 from torchvision.transforms.autoaugment import _apply_op
 from torchvision.transforms.functional import crop, hflip, pad
 
-from noisylab.augment import DIGIT_OPS, OPS, OPS_CUTOUT, TABLE, Draws, Op, RandAugment, Weak, views
-from noisylab.data import UserError
+from noisylab.data.augment import (DIGIT_OPS, OPS, OPS_CUTOUT, OPERATIONS, Draws, Operation, RandAugment, WeakAugment,
+                                   two_views)
+from noisylab.errors import UserError
 
 SIZES = [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (3, 33, 20), (3, 64, 64), (1, 2, 5), (3, 96, 96),
          (3, 224, 224)]
@@ -82,30 +83,30 @@ def test_several_operations(n, c, h, w):
 
 @pytest.mark.parametrize('ops', [OPS, OPS_CUTOUT, DIGIT_OPS])
 def test_chunk_and_order_change_nothing(ops):
-    x, ra, weak = pictures(4100, 3, 12, 12), RandAugment(2, 12, ops), Weak()
+    x, ra, weak = pictures(4100, 3, 12, 12), RandAugment(2, 12, ops), WeakAugment()
     crops, draws = weak.draw(4100, 1, 2), ra.draw(4100, 1, 2)
-    whole = views(x, weak, crops, ra, draws)
+    whole = two_views(x, weak, crops, ra, draws)
     for size, upto in ((1, 150), (7, 700), (4096, 4100)):
         slices = [slice(a, min(a + size, upto)) for a in range(0, upto, size)]
-        parts = [views(x[s], weak, crops[s], ra, draws[s]) for s in slices]
+        parts = [two_views(x[s], weak, crops[s], ra, draws[s]) for s in slices]
         for view, part in zip(whole, zip(*parts)): assert torch.equal(view[:upto], torch.cat(part))
     order = torch.randperm(4100, generator=torch.Generator().manual_seed(0))
-    for view, again in zip(whole, views(x[order], weak, crops[order], ra, draws[order])):
+    for view, again in zip(whole, two_views(x[order], weak, crops[order], ra, draws[order])):
         assert torch.equal(view[order], again)
     assert torch.equal(ra.apply(x.contiguous(memory_format=torch.channels_last), draws), ra.apply(x, draws))
 
 
 def test_strong_view_is_made_of_the_weak_one():
-    x, weak, ra = pictures(40), Weak(), RandAugment()
+    x, weak, ra = pictures(40), WeakAugment(), RandAugment()
     crops, draws = weak.draw(40), ra.draw(40)
-    w, s = views(x, weak, crops, ra, draws)
+    w, s = two_views(x, weak, crops, ra, draws)
     assert torch.equal(w, weak.apply(x, crops)) and torch.equal(s, ra.apply(w, draws))
 
 
 @pytest.mark.parametrize('c, h, w, p, flip', [
     (1, 8, 8, 1, False), (3, 32, 32, 4, True), (3, 20, 33, 4, True), (3, 9, 9, 0, True)])
 def test_weak_view_is_crop_and_flip(c, h, w, p, flip):
-    x, weak = pictures(200, c, h, w), Weak(p, flip)
+    x, weak = pictures(200, c, h, w), WeakAugment(p, flip)
     draws = weak.draw(200, seed=3)
     got = weak.apply(x, draws)
     for img, one, (row, column, mirrored) in zip(x, got, draws.tolist()):
@@ -116,7 +117,7 @@ def test_weak_view_is_crop_and_flip(c, h, w, p, flip):
 
 
 def test_draws_are_the_same_for_good():
-    d, w = RandAugment().draw(1000, seed=1, epoch=2), Weak().draw(1000, seed=1, epoch=2)
+    d, w = RandAugment().draw(1000, seed=1, epoch=2), WeakAugment().draw(1000, seed=1, epoch=2)
     sums = [hashlib.sha256(t.numpy().tobytes()).hexdigest()[:12] for t in (d.op, d.sign, d.spot, w)]
     assert sums == ['c65678f3e57a', 'dd5b4b6afa47', '3b90624d42ce', '15a475894ff0']
 
@@ -165,13 +166,13 @@ def test_names_and_plain_values():
     names = ra.names(draws)
     first = [n.split(', ')[0] for n in names]
     assert [f.rstrip('+-') for f in first] == [ra.ops[o] for o in draws.op[0]]
-    assert all((f[-1] in '+-') == TABLE[f.rstrip('+-')].signed for f in first)
+    assert all((f[-1] in '+-') == OPERATIONS[f.rstrip('+-')].signed for f in first)
     assert RandAugment(**json.loads(json.dumps(dataclasses.asdict(ra)))) == ra
     assert pickle.loads(pickle.dumps(ra)) == ra and hash(ra) == hash(RandAugment(2, 9, OPS_CUTOUT))
 
 
 def test_an_operation_of_ones_own(monkeypatch):
-    monkeypatch.setitem(TABLE, 'Invert', Op(lambda x, v, fill, spot: 255 - x))
+    monkeypatch.setitem(OPERATIONS, 'Invert', Operation(lambda x, v, fill, spot: 255 - x))
     x, ra = pictures(20), RandAugment(1, 0, ('Invert', 'Identity'))
     draws = ra.draw(20)
     inverted = (draws.op[0] == 0).view(-1, 1, 1, 1)
@@ -179,16 +180,16 @@ def test_an_operation_of_ones_own(monkeypatch):
 
 
 def test_everything_stays_on_the_device_of_the_images():
-    x, ra, weak = torch.empty(50, 3, 32, 32, dtype=torch.uint8, device='meta'), RandAugment(3, 9, OPS_CUTOUT), Weak()
-    for view in views(x, weak, weak.draw(50), ra, ra.draw(50)):            # mixing devices raises, without a GPU too
+    x, ra, weak = torch.empty(50, 3, 32, 32, dtype=torch.uint8, device='meta'), RandAugment(3, 9, OPS_CUTOUT), WeakAugment()
+    for view in two_views(x, weak, weak.draw(50), ra, ra.draw(50)):            # mixing devices raises, without a GPU too
         assert view.device.type == 'meta' and view.shape == x.shape
 
 
 def test_nothing_to_do():
-    ra, weak, none = RandAugment(), Weak(), torch.empty(0, 3, 32, 32, dtype=torch.uint8)
+    ra, weak, none = RandAugment(), WeakAugment(), torch.empty(0, 3, 32, 32, dtype=torch.uint8)
     assert ra.apply(none, ra.draw(0)).shape == none.shape == weak.apply(none, weak.draw(0)).shape
     x = pictures(3)
-    assert torch.equal(Weak(0, False).apply(x, weak.draw(3)[:] * 0), x)
+    assert torch.equal(WeakAugment(0, False).apply(x, weak.draw(3)[:] * 0), x)
 
 
 @pytest.mark.parametrize('make, says', [
@@ -199,15 +200,15 @@ def test_nothing_to_do():
     (lambda: RandAugment(m=9.5), 'm is 9.5'),
     (lambda: RandAugment(n=-1), 'n is -1'),
     (lambda: RandAugment(fill=256), 'fill is 256'),
-    (lambda: Weak(pad=-1), 'pad is -1'),
+    (lambda: WeakAugment(pad=-1), 'pad is -1'),
     (lambda: RandAugment().draw(5, seed=-1), 'seed'),
     (lambda: RandAugment().apply(torch.rand(2, 3, 8, 8), RandAugment().draw(2)), 'expected uint8'),
-    (lambda: Weak().apply(torch.rand(2, 3, 8, 8), Weak().draw(2)), 'expected uint8'),
+    (lambda: WeakAugment().apply(torch.rand(2, 3, 8, 8), WeakAugment().draw(2)), 'expected uint8'),
     (lambda: RandAugment().apply(pictures(2)[0], RandAugment().draw(3)), 'N×C×H×W'),
     (lambda: RandAugment().apply(pictures(2, 2), RandAugment().draw(2)), '1 or 3 channels'),
     (lambda: RandAugment().apply(pictures(2), RandAugment().draw(3)), '2 images, draws for 3'),
-    (lambda: Weak(1).apply(pictures(50), Weak(4).draw(50)), 'do not fit Weak(pad=1'),
-    (lambda: Weak(flip=False).apply(pictures(50), Weak().draw(50)), 'do not fit'),
+    (lambda: WeakAugment(1).apply(pictures(50), WeakAugment(4).draw(50)), 'do not fit Weak(pad=1'),
+    (lambda: WeakAugment(flip=False).apply(pictures(50), WeakAugment().draw(50)), 'do not fit'),
     (lambda: RandAugment(3).apply(pictures(2), RandAugment(2).draw(2)), 'draws of 2 steps'),
     (lambda: RandAugment().apply(pictures(50), RandAugment(ops=OPS_CUTOUT).draw(50)), 'do not fit'),
 ])
@@ -219,9 +220,9 @@ def test_errors_say_what_to_do(make, says):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_gpu_gives_the_same_bytes():
     for c, h, w in ((1, 8, 8), (3, 32, 32), (3, 33, 20), (3, 224, 224)):
-        x, weak = pictures(300 if h < 100 else 60, c, h, w), Weak()
+        x, weak = pictures(300 if h < 100 else 60, c, h, w), WeakAugment()
         for m in (0, 9, 17, 30):
             ra = RandAugment(3, m, OPS_CUTOUT)
             crops, draws = weak.draw(len(x), m), ra.draw(len(x), m)
-            for cpu, gpu in zip(views(x, weak, crops, ra, draws), views(x.cuda(), weak, crops, ra, draws)):
+            for cpu, gpu in zip(two_views(x, weak, crops, ra, draws), two_views(x.cuda(), weak, crops, ra, draws)):
                 assert torch.equal(cpu, gpu.cpu())

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 
-from noisylab.advice import advise
+from noisylab.training.defaults import advise
 from noisylab.cli import main
-from noisylab.data import Images, UserError, load
-from noisylab.files import list_folder
-from noisylab.inference import predict
-from noisylab.noise import inject
-from noisylab.spec import Spec, from_dict, read_spec
-from noisylab.trainer import CONTENT, Trainer
+from noisylab.data.images import Images
+from noisylab.errors import UserError
+from noisylab.data.sources import load
+from noisylab.data.files import list_folder
+from noisylab.training.prediction import predict
+from noisylab.data.noise import inject
+from noisylab.training.spec import Spec, spec_from_dict, read_spec
+from noisylab.training.trainer import CHECKPOINT_CONTENT, Trainer
 
 rng = np.random.RandomState(0)
 X = rng.randint(0, 256, (12, 8, 8, 3)).astype(np.uint8)
@@ -221,7 +223,7 @@ cases('CSV', {
 
 cases('arrays', {
     'floats over 1':  ((X*1., Y, X, Y), 'floats from 0 to 255'),
-    'normalised':     ((X/60-2, Y, X, Y), 'not normalised yet'),
+    'normalized':     ((X/60-2, Y, X, Y), 'not normalized yet'),
     'NaN':            ((X*np.nan, Y, X, Y), 'nan'),
     'infinite':       ((X+np.inf, Y, X, Y), 'floats from'),
     'int64 pixels':   ((X.astype(int), Y, X, Y), 'int64 pixels'),
@@ -368,7 +370,7 @@ cases('spec.json', {
     'no text': (b'\xff\xfe', 'is not JSON'), 'half': (b'{"epochs": 1', 'is not JSON'),
     'NaN': (b'{"lr": NaN}', 'lr=nan'),
     'deep': (b'['*100_000, 'is not JSON')}, a_spec)
-cases('fields', {'none': (None, 'a NoneType'), 'a list': ([1], 'a list')}, lambda place, d: lambda: from_dict(d))
+cases('fields', {'none': (None, 'a NoneType'), 'a list': ([1], 'a list')}, lambda place, d: lambda: spec_from_dict(d))
 
 GREY = load((X[..., 0], Y, X[..., 0], Y))
 cases('Trainer', {
@@ -422,7 +424,7 @@ BROKEN = {
     'code in a good archive': (hidden_code, 'damaged'),
     'other content': (lambda p, place: torch.save([1], p), 'no checkpoint of noisylab'),
     'weights alone': (lambda p, place: torch.save({'a': torch.ones(2)}, p), 'no checkpoint of noisylab'),
-    **{f'no {k}': (with_(**{k: None}), k) for k in CONTENT},
+    **{f'no {k}': (with_(**{k: None}), k) for k in CHECKPOINT_CONTENT},
     'spec of no field': (with_(spec={'a': 1}), "no field 'a'"),
     'a bad field': (with_(spec=lambda s: s | {'epochs': 'x'}), "epochs='x'"),
     'another width': (with_(spec=lambda s: s | {'width': 2.}), 'another network'),
@@ -440,7 +442,7 @@ ONLY_RESUME = {
     'past the end of an epoch': (with_(in_epoch=10**6), '1000000 of the epoch'),
     'images seen': (with_(n_seen=-1), '-1 images'),
     'another event': (with_(events=[{'step': 0, 'nope': 3}]), "'nope' can't change"),
-    'no state of the optimiser': (with_(opt={}), 'another method or optimiser')}
+    'no state of the optimizer': (with_(opt={}), 'another method or optimizer')}
 ONLY_PREDICT = {
     'no class names': (with_(images=None), 'what its classes are called'),
     'images are a text': (with_(images='x'), 'what its classes are called'),

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest, torch
 
-from noisylab.data import UserError
-from noisylab.methods import METHODS, make
-from noisylab.spec import Spec
-from noisylab.trainer import Stepper, Trainer
+from noisylab.errors import UserError
+from noisylab.methods.base import METHODS, make_method
+from noisylab.training.spec import Spec
+from noisylab.training.trainer import Stepper, Trainer
 
 # three steps an epoch, and a last batch of one that is left out
 def spec(method, epochs=6, **kw):
@@ -41,7 +41,7 @@ def test_resumes_in_any_stage_to_the_same_numbers(tmp_path, method, schedule):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_every_method_trains(method):
-    t = Stepper(spec(method, max(2, len(make(method).stages(10))), schedule='author'))
+    t = Stepper(spec(method, max(2, len(make_method(method).stages(10))), schedule='author'))
     said = list(t)
     spans = zip(t.stages, t.bounds, t.bounds[1:])
     assert [s.stage for s in said] == [stage.name for stage, a, b in spans for _ in range(a, b)]
@@ -64,7 +64,7 @@ def test_new_noise_brings_the_labels_back():
 
 def test_true_labels_reach_no_method():
     "Different truth, same given labels: the same network."
-    from noisylab.data import load
+    from noisylab.data.sources import load
     train, test = load('digits', train_size=129, seed=1)
     nets = []
     for true in (train.labels, train.labels.flip(0)):
@@ -80,8 +80,8 @@ def test_the_best_epoch_is_of_the_last_network():
     t = Stepper(spec('jo', 8, schedule='author'))
     for _ in t.steps(): pass
     t.history[0]['test_acc'] = 100.
-    from noisylab.trainer import result
-    r = result(t)
+    from noisylab.training.trainer import result_row
+    r = result_row(t)
     assert r['best'] < 100 and r['schedule'] == 'author' and r['bounds'] == t.bounds and 'learned_true' in r['learned']
 
 def test_forward_needs_images_held_out():
@@ -93,4 +93,4 @@ def test_forward_needs_images_held_out():
     t = Stepper(spec('forward', settings=dict(T=T)))            # lists, as JSON gives
     assert len(t.val_index) == 0 and len(t.stages) == 1
     for _ in t.steps(): pass
-    assert make('forward', T=T).cost() <= 7/6
+    assert make_method('forward', T=T).cost() <= 7/6

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from noisylab.grid import expand
-from noisylab.tables import name_in
+from noisylab.experiments.grid import expand_grid
+from noisylab.experiments.paper_tables import paper_name
 
 FOLDER = Path(__file__).resolve().parent.parent/'benchmarks'
 
@@ -26,11 +26,11 @@ def recipe(monkeypatch):
     return recipe
 
 def test_readings_differ_and_keep_the_papers_name(recipe):
-    asked = expand(recipe.searched(recipe.readings(), 20))
+    asked = expand_grid(recipe.searched(recipe.readings(), 20))
     assert len({a.key for a in asked}) == len(asked) > 12
     for a in asked:
         row = dict(method='paper', spec=dict(settings=a.spec.settings))
-        assert name_in(row, 1) == 'paper' and name_in(row, 4) == 'A+B+C', a.label
+        assert paper_name(row, 1) == 'paper' and paper_name(row, 4) == 'A+B+C', a.label
 
 def test_a_reading_is_chosen_for_what_chance_does_not_explain(recipe):
     line = lambda v, d, se: dict(val_given=v, difference=d, se=se, n=5000)
@@ -41,7 +41,7 @@ def test_a_reading_is_chosen_for_what_chance_does_not_explain(recipe):
 
 def test_rows_in_order_of_worth(recipe):
     grids = recipe.row_grids(dict(lam=4., fields=dict(m=14)), 300)
-    asked = {what: expand(g) for what, g in grids.items()}
+    asked = {what: expand_grid(g) for what, g in grids.items()}
     keys = [a.key for runs in asked.values() for a in runs]
     assert len(set(keys)) == len(keys)
     first = next(iter(asked.values()))

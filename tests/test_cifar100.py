@@ -2,9 +2,9 @@
 import numpy as np
 from PIL import Image
 
-from noisylab.data import load
-from noisylab.feed import noisy
-from noisylab.spec import Spec
+from noisylab.data.sources import load
+from noisylab.training.batches import add_noise
+from noisylab.training.spec import Spec
 
 SUPERCLASSES = '''beaver dolphin otter seal whale · aquarium_fish flatfish ray shark trout 
 orchid poppy rose sunflower tulip · bottle bowl can cup plate
@@ -25,7 +25,7 @@ def test_asymmetric_noise_stays_within_the_superclass(tmp_path):
             for i in range(n): Image.new('RGB', (8, 8), 'grey').save(tmp_path/f'cifar100/{part}/{name}/{i}.png')
     train, _ = load('cifar100', tmp_path, download=False)
     spec = Spec(data='cifar100', noise='asymmetric', rate=.5, noise_settings=dict(class_map='cifar100'))
-    wrong, res = noisy(train, spec)
+    wrong, res = add_noise(train, spec)
     assert res.rate == .5 and train.n_classes == 100
     after = {name: g[(g.index(name) + 1) % 5] for g in groups for name in g}
     for true, given in zip(wrong.true.tolist(), wrong.labels.tolist()):

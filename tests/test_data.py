@@ -7,7 +7,9 @@ import numpy as np, pytest, torch
 from PIL import Image
 
 import noisylab.data as data, noisylab.files as files
-from noisylab.data import Images, UserError, load
+from noisylab.data.images import Images
+from noisylab.errors import UserError
+from noisylab.data.sources import load
 
 rng = np.random.RandomState(0)
 X = rng.randint(0, 256, (12, 8, 8, 3)).astype(np.uint8)

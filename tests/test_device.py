@@ -9,18 +9,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from noisylab import inference, spec, step
-from noisylab.data import load
-from noisylab.fork import capture, replay_run, take_over
-from noisylab.frames import Recorder, frame, glance, watch
-from noisylab.gallery import page
-from noisylab.inference import predict
-from noisylab.issues import find_suspects, suspects_of
-from noisylab.methods import METHODS
-from noisylab.spec import Spec
-from noisylab.tracked import Tracked
-from noisylab.tracker import Tracker
-from noisylab.trainer import Trainer
+from noisylab.training import prediction as inference
+from noisylab.training import spec
+from noisylab.training import step
+from noisylab.data.sources import load
+from noisylab.session.fork import capture_state, replay_folder, take_over_state
+from noisylab.session.frames import FrameRecorder, make_frame, quick_snapshot, choose_watched
+from noisylab.viz.gallery import gallery_page
+from noisylab.training.prediction import predict
+from noisylab.label_issues.find import find_label_issues, run_label_issues
+from noisylab.methods.base import METHODS
+from noisylab.training.spec import Spec
+from noisylab.session.tracked import TrackedRun
+from noisylab.metrics.tracker import Tracker
+from noisylab.training.trainer import Trainer
 
 aten, THERE = torch.ops.aten, 'lazy'        # a device type of PyTorch that nothing implements here
 HOST = {aten._local_scalar_dense.default, aten.equal.default}       # what a value comes from
@@ -76,7 +78,7 @@ class Asking(TorchFunctionMode):
 @pytest.fixture
 def device(monkeypatch):
     "The name of the device, to which a `Spec` and `predict` may be sent."
-    real, fused = spec.device_of, optimizer._get_fused_kernels_supported_devices
+    real, fused = spec.resolve_device, optimizer._get_fused_kernels_supported_devices
     for module in spec, inference:
         monkeypatch.setattr(module, 'device_of', lambda name: name if name == THERE else real(name))
     monkeypatch.setattr(optimizer, '_get_fused_kernels_supported_devices', lambda: [*fused(), THERE])
@@ -106,21 +108,21 @@ def test_training_there_is_training_here(device, method):
 
 def test_looking_steering_keeping_and_forking(device, tmp_path):
     t = Trainer(Spec(method='paper', device=device, **SPEC), tmp_path/'run')
-    keep = Recorder(t)
+    keep = FrameRecorder(t)
     changes = {5: dict(rate=.6, lr=.05, m=3, lam=.5), 9: dict(noise='none'), 11: dict(noise='asymmetric', w_rec=0.)}
     t.on_step.append(lambda t: t.change(**changes[t.step]) if t.step in changes else None)
     t.on_epoch.append(keep)
     t.fit(progress=False)
-    assert len(t.look(50)) == 50 and frame(t, glance(t), keep.pinned, keep.frames[-1]).step == t.step
-    assert watch(t).pictures([1, 2]).shape == (2, 8, 8, 1)
+    assert len(t.look(50)) == 50 and make_frame(t, quick_snapshot(t), keep.pinned, keep.frames[-1]).step == t.step
+    assert choose_watched(t).pictures([1, 2]).shape == (2, 8, 8, 1)
     want = predict(tmp_path/'run', t.test, device='cpu')
     for d in 'cpu', device:
         r = Trainer.resume(tmp_path/'run', device=d)
         assert r.spec.device == d and np.array_equal(predict(tmp_path/'run', r.test, device=d).probs, want.probs)
-    assert replay_run(tmp_path/'run')[1] == [] and len(suspects_of(tmp_path/'run').scores) == 100
+    assert replay_folder(tmp_path/'run')[1] == [] and len(run_label_issues(tmp_path/'run').scores) == 100
     for settings in None, dict(method='ce'):
         f = Trainer(Spec(device=device, **SPEC | dict(method='paper' if settings is None else 'ce', epochs=4)))
-        take_over(f, **capture(t), settings=settings)
+        take_over_state(f, **capture_state(t), settings=settings)
         f.fit(progress=False)
         assert f.epoch == 4
 
@@ -135,11 +137,11 @@ def test_images_that_lie_anywhere(device, where, tmp_path):
         t.save()
         assert len(predict(tmp_path/d, test, device=d)) == len(test)
     for folds in None, 2:
-        found = find_suspects(train, Spec(method='ce', epochs=2, device=device), folds, progress=False)
+        found = find_label_issues(train, Spec(method='ce', epochs=2, device=device), folds, progress=False)
         found.to_csv(tmp_path/'a.csv'); found.labels_to_csv(tmp_path/'b.csv'); found.to_json(tmp_path/'c.json')
-        assert len(found.mended()) == 150 and str(found) and '<html' in page(found)
+        assert len(found.mended()) == 150 and str(found) and '<html' in gallery_page(found)
     tracker = Tracker(150, 10)
     for labels in train.labels, train.labels.cpu():
         tracker.update(torch.arange(150), torch.randn(150, 10).to(device), labels)
         tracker.end_epoch()
-    assert len(Tracked(tracker, images=train).frames) == 2 and tracker.p.shape == (150, 10)
+    assert len(TrackedRun(tracker, images=train).frames) == 2 and tracker.p.shape == (150, 10)

@@ -8,18 +8,19 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Subset, random_split
 from torchvision.datasets import ImageFolder
 
-from noisylab import files
-from noisylab.advice import advise, survey
-from noisylab.checks import RATES, SIZES, UserError, read_csv, write_csv
-from noisylab.data import load
-from noisylab.decisions import Decisions
-from noisylab.feed import noisy
-from noisylab.inference import predict
-from noisylab.issues import find_suspects
-from noisylab.noise import inject
-from noisylab.spec import RANGES, Spec
-from noisylab.suspects import Suspects
-from noisylab.trainer import Trainer
+from noisylab.data import files
+from noisylab.training.defaults import advise, survey_images
+from noisylab.data.validation import RATE_RANGE, SIZE_RANGE, read_csv, write_csv
+from noisylab.errors import UserError
+from noisylab.data.sources import load
+from noisylab.label_issues.decisions import Decisions
+from noisylab.training.batches import add_noise
+from noisylab.training.prediction import predict
+from noisylab.label_issues.find import find_label_issues
+from noisylab.data.noise import inject
+from noisylab.training.spec import RANGES, Spec
+from noisylab.label_issues.find import LabelIssues
+from noisylab.training.trainer import Trainer
 
 def grey(v, size=(8, 8)): return Image.fromarray(np.full(size[::-1], v, np.uint8))
 
@@ -63,7 +64,7 @@ def test_a_class_with_one_picture_is_trained_on(tmp_path):
     train, test = load(tmp_path)
     assert train.classes == ('a', 'b', 'typo') and (train.labels == 2).sum() == 1 and not (test.labels == 2).any()
     assert 'one picture only, so that none is held out for the test: typo' in notes(train)
-    found = find_suspects(tmp_path, Spec(epochs=1, method='ce', noise='none'), progress=False)
+    found = find_label_issues(tmp_path, Spec(epochs=1, method='ce', noise='none'), progress=False)
     assert len(found.images) == 25
     with pytest.raises(UserError, match='no test pictures'): load(put(tmp_path/'few', 'a', 'b', n=1))
 
@@ -118,7 +119,7 @@ def test_a_file_a_datasets_picture_and_an_array_are_the_same(tmp_path, image, na
 def test_sixteen_bits_of_a_pgm(tmp_path):
     x = (np.mgrid[:8, :8][1]*8191).astype('>u2')
     (tmp_path/'a.pgm').write_bytes(b'P5 8 8 65535\n' + x.tobytes())
-    assert (np.asarray(files.picture(tmp_path/'a.pgm')) == np.rint(x/257)).all()
+    assert (np.asarray(files.read_image(tmp_path/'a.pgm')) == np.rint(x/257)).all()
 
 def test_nothing_of_a_long_picture_is_cut_away(tmp_path):
     for c in 'ab': (tmp_path/c).mkdir()
@@ -259,7 +260,7 @@ def test_suspects_and_decisions_come_back_from_a_spreadsheet(tmp_path):
     put(tmp_path, 'été', '007'); put(tmp_path, 'ok')
     images, _ = load(tmp_path)
     index, new = np.array([0, 5, 9]), np.array([1, 2, 0])
-    found = Suspects(images, index, new, np.array([.1, .25, .5]), np.array(['a, b', 'c;d', 'e'], object),
+    found = LabelIssues(images, index, new, np.array([.1, .25, .5]), np.array(['a, b', 'c;d', 'e'], object),
                      np.zeros(len(images)), np.ones(3, bool))
     book = Decisions(found); book.decide(0, 'relabel'); book.decide(1, 'unsure')
     found.to_csv(tmp_path/'found.csv'); book.save(tmp_path/'book.csv'); found.labels_to_csv(tmp_path/'labels.csv')
@@ -270,7 +271,7 @@ def test_suspects_and_decisions_come_back_from_a_spreadsheet(tmp_path):
         rows = [[cell(c, k) for c, k in zip(r, table.columns)] for _, r in table.rows]
         path.write_bytes('\r\n'.join(';'.join(r) for r in [table.columns, *rows]).encode('utf-8-sig'))
     for again in range(2):
-        back = Suspects.read(tmp_path/'found.csv', images)
+        back = LabelIssues.read(tmp_path/'found.csv', images)
         assert back.index.tolist() == index.tolist() and back.suggested.tolist() == new.tolist()
         assert back.score.tolist() == [.1, .25, .5] and back.sure.all()
         other = Decisions(found)
@@ -317,12 +318,12 @@ def test_a_line_goes_to_the_sample_that_it_names(tmp_path):
     order = np.random.RandomState(0).permutation(len(train))
     for names in (train.ids, [f'{i}'.replace('/', '\\').upper() for i in train.ids]):
         write_csv(tmp_path/'given.csv', ('path', 'label'), [(names[i], given[i]) for i in order])
-        images, noise = noisy(train, Spec(noise='given', noise_settings=dict(file=str(tmp_path/'given.csv'))))
+        images, noise = add_noise(train, Spec(noise='given', noise_settings=dict(file=str(tmp_path/'given.csv'))))
         assert [train.classes[c] for c in images.labels] == given and noise.rate == 6/len(train)
         assert "given labels: 'label' of given.csv" in images.notes and images.true.equal(train.labels)
     write_csv(tmp_path/'given.csv', ('path', 'label'), [(train.ids[i], given[i]) for i in order[1:]])
     with pytest.raises(UserError, match=f'names {len(train)-1} of {len(train)}'):
-        noisy(train, Spec(noise='given', noise_settings=dict(file=str(tmp_path/'given.csv'))))
+        add_noise(train, Spec(noise='given', noise_settings=dict(file=str(tmp_path/'given.csv'))))
     order = np.random.RandomState(0).permutation(20)
     write_csv(tmp_path/'numbered.csv', ('', 'label'), [(i, NOISY[i]) for i in order])
     assert (inject(TRUE, 'given', None, 4, file=tmp_path/'numbered.csv').given == NOISY).all()
@@ -349,24 +350,24 @@ def test_arrays_beside_the_labels_are_not_passed_over(tmp_path):
 # --- numbers that agree
 
 def test_one_range_for_size_and_rate():
-    assert RANGES['size'] == SIZES
+    assert RANGES['size'] == SIZE_RANGE
     x, y = X[:2], [0, 1]
-    for size in SIZES: assert Spec(size=size).size == load((x, y, x, y), size=size)[0].shape[1] == size
-    for rate in RATES:
+    for size in SIZE_RANGE: assert Spec(size=size).size == load((x, y, x, y), size=size)[0].shape[1] == size
+    for rate in RATE_RANGE:
         assert inject(TRUE, 'symmetric', Spec(noise='symmetric', rate=rate).rate, 4).rate == rate
         assert Trainer(Spec(noise='symmetric', rate=rate, train_size=20, epochs=1)).noise.rate == rate
-    for rate in (RATES[0]-.1, RATES[1]+.1):
+    for rate in (RATE_RANGE[0]-.1, RATE_RANGE[1]+.1):
         for call in (lambda: Spec(noise='symmetric', rate=rate), lambda: inject(TRUE, 'symmetric', rate, 4)):
             with pytest.raises(UserError, match=f'rate={rate}'): call()
-    for size in (SIZES[0]-1, SIZES[1]+1):
+    for size in (SIZE_RANGE[0]-1, SIZE_RANGE[1]+1):
         for call in (lambda: Spec(size=size), lambda: load('digits', size=size)):
             with pytest.raises(UserError, match=f'size={size}'): call()
 
 def test_reasons_count_what_is_trained_on(tmp_path):
     put(tmp_path, *'abc', n=12); put(tmp_path, 'd', n=1); (tmp_path/'a'/'x.png').write_bytes(b'')
     train, _ = load(tmp_path, on_bad='skip')
-    assert f'{len(train)} images' in advise(tmp_path, on_bad='skip')[1]['batch'] and survey(tmp_path)[0] == len(train)
+    assert f'{len(train)} images' in advise(tmp_path, on_bad='skip')[1]['batch'] and survey_images(tmp_path)[0] == len(train)
     assert f'{len(train)} images' in advise(train)[1]['batch'] and advise(train)[0].size is None
     listed(tmp_path, [[f'a/{i}.png', '' if i < 2 else 'ab'[i % 2]] for i in range(12)])
-    assert survey(tmp_path/'list.csv')[0] == len(load(tmp_path/'list.csv', on_bad='skip')[0])
+    assert survey_images(tmp_path/'list.csv')[0] == len(load(tmp_path/'list.csv', on_bad='skip')[0])
     with pytest.raises(UserError, match='a int'): advise(3)

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np, pytest, torch
 
 pytest.importorskip('anywidget'); pytest.importorskip('openTSNE')
-from noisylab.data import Images, UserError
-from noisylab.lab import FIGURES, Lab
-from noisylab.spec import Spec
+from noisylab.data.images import Images
+from noisylab.errors import UserError
+from noisylab.lab.lab import FIGURE_NAMES, Lab
+from noisylab.training.spec import Spec
 
 SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=400, watch=100, seed=1)
 
@@ -104,7 +105,7 @@ def test_many_classes_in_colour_whose_true_labels_nobody_knows():
         assert len(lab.face.images[0]['classes']) == 100 and lab.face.images[0]['shape'][1:] == [12, 12, 3]
         assert 'error' != lab.face.state['kind'], lab.face.state['say']
         with pytest.raises(UserError, match='not known'): lab.figure('confusion')
-        for name in set(FIGURES) - {'confusion'}: lab.figure(name)
+        for name in set(FIGURE_NAMES) - {'confusion'}: lab.figure(name)
         assert lab.later == [] and 'data' in lab.unused
         press(lab, 'set', key='data', value='digits')
         assert 'your own' in lab.said[1] or 'of your own' in lab.said[1]

@@ -170,8 +170,8 @@ def test_the_lab_in_a_browser(lab, page, tmp_path):
     page.locator('.noisylab[data-status="stopped"][data-frame0*=":"]').wait_for(timeout=40_000)
     page.wait_for_function(READY, timeout=60_000)
     told(page, 1, ''); status(page, 'none')      # the cell again: a new lab, the old one is closed
-    page.locator('[data-name=memorise]').click()        # a preset; another kernel: the face does not look alive
-    page.locator('[data-name=memorise][aria-pressed=true]').wait_for()
+    page.locator('[data-name=memorize]').click()        # a preset; another kernel: the face does not look alive
+    page.locator('[data-name=memorize][aria-pressed=true]').wait_for()
     press('start'); status(page, 'running')
     page.evaluate(f'{PANEL}.context.sessionContext.session.kernel.restart()')
     status(page, 'gone')

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noisylab.data import UserError
-from noisylab.noise import checksum, count, draws, inject, instance, read_human, transition
+from noisylab.errors import UserError
+from noisylab.data.validation import checksum
+from noisylab.data.noise import noisy_count, class_draws, inject, instance, read_human, transition_matrix
 
 RATES = (0, .001, .05, .2, .29, .5, .8, .95, .999)
 SIZES = (1, 2, 3, 10, 47, 500)
@@ -49,7 +50,7 @@ def test_counts_are_exact_in_every_class(seed):
     labels, features = uneven(seed)
     sizes = np.bincount(labels)
     for rate in RATES:
-        asked = [count(rate, n) for n in sizes]
+        asked = [noisy_count(rate, n) for n in sizes]
         for name in ('symmetric', 'asymmetric'):
             out = noisy(name, rate, seed, labels, features)
             assert np.bincount(labels[out.given != labels], minlength=6).tolist() == asked
@@ -68,7 +69,7 @@ def test_asymmetric_goes_where_the_map_says():
 
 def test_rounding_is_half_up_of_the_rate_as_written():
     for rate, n, k in ((.29, 50, 15), (.5, 1, 1), (.5, 3, 2), (.145, 100, 15), (1e-9, 10, 0), (.999, 3, 3)):
-        assert count(rate, n) == k
+        assert noisy_count(rate, n) == k
 
 
 @pytest.mark.parametrize('name', KWARGS)
@@ -107,7 +108,7 @@ def test_what_is_reported_is_what_was_done():
     assert out.checksum == checksum(out.given) and len(out.checksum) == 16
     for c in range(6):
         for g in range(8): assert out.matrix[c, g] == (out.given[labels == c] == g).mean()
-    assert (out.matrix[6:] == 0).all() and (out.matrix == transition(out.true, out.given, 8)).all()
+    assert (out.matrix[6:] == 0).all() and (out.matrix == transition_matrix(out.true, out.given, 8)).all()
     assert '50%' in repr(out) and out.checksum in repr(out)
     with pytest.raises(AttributeError): out.rate = 0
 
@@ -137,7 +138,7 @@ def test_instance_follows_the_algorithm():
     q = (np.arange(10_000) + .5)/10_000
     density = np.exp(-.5*((q - rate)/.1)**2)
     mean = (q*density).sum()/density.sum()
-    given = instance(c, draws(seed, c, len(x)), x, C, rate, seed)
+    given = instance(c, class_draws(seed, c, len(x)), x, C, rate, seed)
     for j in range(C):
         expected = mean*p[:, j] if j != c else np.full(len(x), 1 - mean)
         assert abs((given == j).sum() - expected.sum()) < 5*(expected*(1 - expected)).sum()**.5

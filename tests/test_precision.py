@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from noisylab.checks import UserError
+from noisylab.errors import UserError
 from noisylab.cli import main
-from noisylab.fork import replay_run
-from noisylab.frames import first_of_each, frame, glance, pins, undone
-from noisylab.inference import classifier, predict
-from noisylab.issues import features_of, find_suspects, suspects_of
-from noisylab.loop import outputs
-from noisylab.models import RobustNet
-from noisylab.spec import Spec
-from noisylab.trainer import Trainer, read_state
+from noisylab.session.fork import replay_folder
+from noisylab.session.frames import choose_pinned, make_frame, quick_snapshot, pinned_views, restoration_errors
+from noisylab.training.prediction import load_classifier, predict
+from noisylab.label_issues.find import network_features, find_label_issues, run_label_issues
+from noisylab.training.loop import network_outputs
+from noisylab.models.robust_net import RobustNet
+from noisylab.training.spec import Spec
+from noisylab.training.trainer import Trainer, read_checkpoint
 
 SPEC = Spec(noise='symmetric', rate=.4, method='paper', epochs=2, train_size=100, batch=32, device='cpu',
             precision='bf16')
@@ -38,23 +38,23 @@ def test_only_training_steps_are_in_bf16(asked, tmp_path):
     t = Trainer(SPEC, tmp_path/'run')
     t.fit(progress=False)
     assert set(asked) == {STEP, SAID}
-    ways = dict(look=lambda: t.look(20), glance=lambda: glance(t), pins=lambda: pins(t, np.arange(4)),
-                frame=lambda: frame(t, t.latest, first_of_each(t)), undone=lambda: undone(t),
-                told=lambda: t.predict(t.loaded), features=lambda: features_of(t, t.test),
-                predict=lambda: predict(tmp_path/'run', t.test), suspects=lambda: suspects_of(tmp_path/'run'))
+    ways = dict(look=lambda: t.look(20), glance=lambda: quick_snapshot(t), pins=lambda: pinned_views(t, np.arange(4)),
+                frame=lambda: make_frame(t, t.latest, choose_pinned(t)), undone=lambda: restoration_errors(t),
+                told=lambda: t.predict(t.loaded), features=lambda: network_features(t, t.test),
+                predict=lambda: predict(tmp_path/'run', t.test), suspects=lambda: run_label_issues(tmp_path/'run'))
     for name, way in ways.items():
         for around in (False, True):        # somebody's own autocast changes nothing
             asked.clear()
             with torch.autocast('cpu', torch.bfloat16, enabled=around): way()
             assert set(asked) == {SAID}, (name, around)
     asked.clear()
-    find_suspects(t.loaded, SPEC, folds=2, progress=False)
+    find_label_issues(t.loaded, SPEC, folds=2, progress=False)
     assert set(asked) == {(True, torch.bfloat16, True), SAID}
 
 def test_predictions_are_what_the_training_measured(tmp_path):
     t = Trainer(SPEC, tmp_path/'run')
     row = t.fit(progress=False)
-    want, got = outputs(t, t.test)['logits'].softmax(1).numpy(), predict(classifier(tmp_path/'run'), t.test)
+    want, got = network_outputs(t, t.test)['logits'].softmax(1).numpy(), predict(load_classifier(tmp_path/'run'), t.test)
     assert np.allclose(want, got.probs, atol=1e-5)
     assert row['last'] == pytest.approx(100*(got.labels == t.test.labels.numpy()).mean(), abs=1e-3)
     assert row['spec']['precision'] == 'bf16'
@@ -70,8 +70,8 @@ def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path, monkeypatch):
     assert Trainer(Spec(**auto)).spec.precision == 'fp32'
     t = Trainer.resume(tmp_path/'run')
     t.fit(progress=False)
-    assert t.spec.precision == read_state(tmp_path/'run')['spec']['precision'] == 'bf16'
-    assert torch.equal(weights(t), weights(whole)) and replay_run(tmp_path/'run')[1] == []
+    assert t.spec.precision == read_checkpoint(tmp_path/'run')['spec']['precision'] == 'bf16'
+    assert torch.equal(weights(t), weights(whole)) and replay_folder(tmp_path/'run')[1] == []
 
 def test_the_environment_decides_what_auto_is(monkeypatch, capsys):
     for v in 'bf16', 'fp32':

@@ -1,6 +1,6 @@
-"""The repository agrees with itself: modules and README with the notebooks, rooms with the order of the house."""
+"""The repository agrees with itself: modules and README with the notebooks, packages with the order of the house."""
 import ast, json, os, re, shutil, subprocess, sys
-from graphlib import TopologicalSorter
+from collections import Counter
 from pathlib import Path
 import pytest
 
@@ -8,41 +8,83 @@ ROOT = Path(__file__).resolve().parent.parent
 NBS  = sorted(p for p in ROOT.glob('nbs/**/*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 HEAVY = {'plotly', 'ipywidgets', 'anywidget', 'openTSNE', 'nbdev', 'fastcore', 'IPython', 'sklearn', 'torchvision'}
 JUPYTER = {'IPython', 'ipywidgets', 'anywidget', 'ipykernel', 'jupyterlab', 'jupyter_client', 'jupyter_server'}
+PLOTS_NOTHING = {'data', 'models', 'methods', 'metrics', 'training', 'session', 'label_issues'}
 
-def rooms():
-    "Module name → number, from the notebooks that export one; rooms that were split share their number."
-    found = {}
+def exporting():
+    "(number of its folder, its own number), module → for each notebook that exports one; the order of the house."
+    found = []
     for p in NBS:
-        exp = re.search(r'#\s*\|\s*default_exp (\w+)', p.read_text(encoding='utf-8'))
-        if exp: found[exp[1]] = p.stem.split('_')[0]
-    return found
+        exp = re.search(r'#\s*\|\s*default_exp ([\w.]+)', p.read_text(encoding='utf-8'))
+        if not exp: continue
+        folder = p.parent.relative_to(ROOT/'nbs').name
+        place = (int(folder[:2]), int(p.stem[:2])) if folder else (int(p.stem[:2]), 0)
+        found.append((place, exp[1]))
+    return sorted(found)
 
-def imported(path):
-    "Every module that a file imports, at its top or within a function, as dotted names."
-    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-        if isinstance(node, ast.Import): yield from (o.name for o in node.names)
-        if isinstance(node, ast.ImportFrom):
-            yield node.module or '.'
-            if node.module == 'noisylab': yield from (f'noisylab.{o.name}' for o in node.names)
+MODULES = {name: place for place, name in exporting()}
+PACKAGES = sorted({name.split('.')[0] for name in MODULES if '.' in name})
 
-ROOMS = rooms()
+def tree(name): return ast.parse((ROOT/f'noisylab/{name.replace(".", "/")}.py').read_text(encoding='utf-8'))
 
-def inner(name):
-    "The rooms that room `name` imports."
-    dotted = (o.split('.') for o in imported(ROOT/f'noisylab/{name}.py') if o.startswith('noisylab.'))
-    return {o[1] for o in dotted} & ROOMS.keys()
+def imports(name):
+    "(module or package of ours, imported name) and (None, other package) for each import, also within functions."
+    here = ['noisylab', *name.split('.')]
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import): yield from ((None, o.name.split('.')[0]) for o in node.names)
+        if not isinstance(node, ast.ImportFrom): continue
+        full = [*here[:-node.level], *(node.module or '').split('.')] if node.level else node.module.split('.')
+        full = '.'.join(o for o in full if o)
+        if not full.startswith('noisylab'): yield None, full.split('.')[0]; continue
+        for o in node.names:
+            whole = f'{full}.{o.name}'.removeprefix('noisylab.')
+            yield (whole, '') if whole in MODULES else (full.removeprefix('noisylab').lstrip('.'), o.name)
 
-@pytest.mark.parametrize('name', sorted(ROOMS, key=ROOMS.get))
-def test_room_uses_only_lower_rooms(name):
-    number, outer = ROOMS[name], {o.split('.')[0] for o in imported(ROOT/f'noisylab/{name}.py')}
-    too_high = {o for o in inner(name) if ROOMS[o] > number}
-    assert not too_high, f'{name} ({number}) imports {too_high}'
-    assert not outer & {'nbdev', 'fastcore', 'execnb'}, 'users never need nbdev'
-    if number < '12': assert 'plotly' not in outer, 'numbers come before figures'
-    if number < '14': assert not outer & JUPYTER, 'only the lab knows of Jupyter'
+def test_every_notebook_exports_a_module_of_its_own():
+    twice = [name for name, n in Counter(name for _, name in exporting()).items() if n > 1]
+    assert not twice, f'several notebooks export {twice}; the last would overwrite the others'
+    for p in NBS:
+        folder = p.parent.relative_to(ROOT/'nbs').name
+        exp = re.search(r'#\s*\|\s*default_exp ([\w.]+)', p.read_text(encoding='utf-8'))
+        if exp: assert exp[1] == '.'.join(o[3:] for o in (folder, p.stem) if o), f'{p.relative_to(ROOT)} exports {exp[1]}'
 
-def test_rooms_do_not_import_in_circles():
-    TopologicalSorter({name: inner(name) for name in ROOMS}).prepare()   # raises CycleError, with the circle
+@pytest.mark.parametrize('name', MODULES)
+def test_a_module_imports_only_what_stands_above_it(name):
+    used = list(imports(name))
+    below = {m for m, _ in used if m in MODULES and MODULES[m] >= MODULES[name]}
+    assert not below, f'{name} {MODULES[name]} imports {below}'
+    private = {f'{m}.{n}' for m, n in used if m and n.startswith('_') and not n.startswith('__')}
+    assert not private, f'{name} imports private names: {private}'
+    other, package = {n for m, n in used if m is None}, name.split('.')[0]
+    assert not other & {'nbdev', 'fastcore', 'execnb'}, 'users never need nbdev'
+    if package in PLOTS_NOTHING: assert 'plotly' not in other, 'numbers come before figures'
+    if package != 'lab': assert not other & JUPYTER, 'only the lab knows of Jupyter'
+
+def defined(name):
+    for node in tree(name).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)): yield node.name
+        if isinstance(node, ast.Assign): yield from (t.id for t in node.targets if isinstance(t, ast.Name))
+
+def test_no_public_name_stands_in_two_modules():
+    where = {}
+    for name in MODULES:
+        for n in set(defined(name)):
+            if not n.startswith('_'): where.setdefault(n, []).append(name)
+    assert not (twice := {n: m for n, m in where.items() if len(m) > 1}), twice
+
+def test_no_chains_of_bases():
+    "A class of ours has at most one base of ours, and that base more than one class under it."
+    bases, under = {}, Counter()
+    ours = {n.name: m for m in MODULES for n in tree(m).body if isinstance(n, ast.ClassDef)}
+    for m in MODULES:
+        for n in tree(m).body:
+            if not isinstance(n, ast.ClassDef): continue
+            names = [b.id if isinstance(b, ast.Name) else getattr(b, 'attr', '') for b in n.bases]
+            bases[n.name] = [b for b in names if b in ours]
+            under.update(bases[n.name])
+    def depth(c): return 1 + max(map(depth, bases[c]), default=0)
+    assert not (many := {c: b for c, b in bases.items() if len(b) > 1}), many
+    assert not (lonely := {b for b, n in under.items() if n == 1 and not b.endswith('Error')}), f'bases of one class: {lonely}'
+    assert not (long := {c: depth(c) for c in bases if depth(c) > 3}), long
 
 def test_modules_are_what_the_notebooks_export(tmp_path):
     "Compares files, so it needs no git; modules whose notebook is gone show up as well."
@@ -90,14 +132,10 @@ def test_notebook_is_small_and_clean(path):
     assert nb['metadata']['kernelspec']['name'] == 'python3', 'JupyterLab would ask for a kernel'
     assert 'widgets' not in nb['metadata'], 'saved widget state: run `make prepare`'
     assert 'plotly.js v' not in text, 'holds a copy of plotly.js: use the renderer plotly_mimetype'
-    sources = (''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code')
-    exported = (re.sub(r'#\s*\|.*\n', '', o) for o in sources if re.match(r'#\s*\|\s*export', o))
-    long = {o.split('(')[0]: n for o in exported if (n := o.count('\n') + 1) > 50}
-    assert not long, f'exported cells with more than 50 lines: {long}'
 
 def test_import_is_light():
     "All that trains from the command line loads none of the heavy packages, and takes a fraction of torch's own time."
-    names = [f'noisylab.{o}' for o in sorted(ROOMS, key=ROOMS.get) if ROOMS[o] < '12' or ROOMS[o] >= '15']
+    names = [f'noisylab.{o}' for o in MODULES if o.split('.')[0] not in ('viz', 'lab')]
     code = f'''import importlib, json, sys, time
 start = time.process_time()
 import torch

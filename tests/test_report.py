@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip('plotly')
 pytest.importorskip('openTSNE')
-from noisylab.report import Run, read, write
+from noisylab.viz.report import ReportRun, read_run, write_report
 
 CHROMIUM = Path('/usr/bin/chromium')
 WANTED = os.environ.get('NOISYLAB_REQUIRE_BROWSER') == '1'
@@ -31,16 +31,16 @@ def views(n=120, colour=False, **known):
 def run(label, seed=0, views=None, classes=None, **known):
     "A finished run, made up."
     rng = np.random.RandomState(seed)
-    history = [dict(epoch=e, step=10*e, test_acc=90 - 60/e + rng.rand(), memorised=e, corrected=50., other=50. - e,
+    history = [dict(epoch=e, step=10*e, test_acc=90 - 60/e + rng.rand(), memorized=e, corrected=50., other=50. - e,
                     terms=dict(bootstrap=1/e, rec=.1), warnings=['predictions have collapsed'] if e < 3 else [])
                for e in range(1, 11)]
     history = [h | {k: v for k, v in known.items() if k in h} for h in history]
     result = dict(data='digits', noise='symmetric', rate=.8, method='balanced', epochs=10, seed=seed,
                   n_train=1437, best=91., last=90. + seed, seconds=3., device='cpu', commit='abc1234',
-                  classes_predicted=10, memorised=10., corrected=50., realised_rate=.8, checksum='0123456789abcdef',
+                  classes_predicted=10, memorized=10., corrected=50., realised_rate=.8, checksum='0123456789abcdef',
                   versions=dict(torch='2.11.0'))
     spec = dict(data='digits', lr=.1, settings=dict(tau=2.))
-    return Run(label, spec, history, result | known, views, classes)
+    return ReportRun(label, spec, history, result | known, views, classes)
 
 
 def several():
@@ -53,10 +53,10 @@ def several():
 
 def test_one_run_and_nothing_known(tmp_path):
     "One run on one's own photographs: no true labels, no decoder, no views."
-    page = write([run('mine', memorised=None, corrected=None, other=None, commit=None)], tmp_path/'a.html')
+    page = write_report([run('mine', memorized=None, corrected=None, other=None, commit=None)], tmp_path/'a.html')
     text = page.read_text('utf-8')
     assert 'nobody knows which labels are wrong' in text and '±' not in text.split('<h2>Curves')[0].split('<tbody>')[1]
-    page = write([run('mine', views=views(true=None, restored=None, colour=True))], tmp_path/'a.html')
+    page = write_report([run('mine', views=views(true=None, restored=None, colour=True))], tmp_path/'a.html')
     text = page.read_text('utf-8')
     assert 'not known for these images' in text and 'no decoder' in text
 
@@ -64,29 +64,29 @@ def test_one_run_and_nothing_known(tmp_path):
 def test_a_collapsed_network_has_a_report(tmp_path):
     "All features alike, few images, features that are NaN: a page all the same, and it says what is missing."
     for v in (views(features=np.ones((120, 16))), views(n=5), views(features=np.full((120, 16), np.nan))):
-        text = write([run('a', views=v)], tmp_path/'a.html').read_text('utf-8')
+        text = write_report([run('a', views=v)], tmp_path/'a.html').read_text('utf-8')
         assert ('There is no map' in text) == (len(v.index) < 10 or bool(np.isnan(v.features).any()))
 
 
 def test_what_comes_from_outside_is_text(tmp_path):
-    text = write(several(), tmp_path/'a.html', title=NASTY).read_text('utf-8')
+    text = write_report(several(), tmp_path/'a.html', title=NASTY).read_text('utf-8')
     assert '<script>alert' not in text and '&lt;script&gt;alert' in text
 
 
 def test_same_runs_same_bytes_and_old_page_kept_on_failure(tmp_path):
-    a, b = (write([run('a', views=views())], tmp_path/n).read_bytes() for n in ('a.html', 'b.html'))
+    a, b = (write_report([run('a', views=views())], tmp_path/n).read_bytes() for n in ('a.html', 'b.html'))
     assert a == b
-    with pytest.raises(ValueError): write([], tmp_path/'a.html')
+    with pytest.raises(ValueError): write_report([], tmp_path/'a.html')
     assert (tmp_path/'a.html').read_bytes() == a and sorted(p.name for p in tmp_path.iterdir()) == ['a.html', 'b.html']
 
 
 def test_read_a_run_folder(tmp_path):
     one = run('balanced')
-    with pytest.raises(ValueError, match='spec.json and no history.jsonl'): read(tmp_path)
+    with pytest.raises(ValueError, match='spec.json and no history.jsonl'): read_run(tmp_path)
     (tmp_path/'spec.json').write_text(json.dumps(one.spec))
     (tmp_path/'history.jsonl').write_text(''.join(json.dumps(h) + '\n' for h in one.history))
     (tmp_path/'result.json').write_text(json.dumps(one.result))
-    got = read(tmp_path)
+    got = read_run(tmp_path)
     assert (got.label, got.spec, got.history, got.result) == ('balanced', one.spec, one.history, one.result)
 
 
@@ -133,7 +133,7 @@ def until(page, what):
 
 
 def test_report_in_a_browser(browser, tmp_path):
-    file = write(several(), tmp_path/'report.html', title='Four ways')
+    file = write_report(several(), tmp_path/'report.html', title='Four ways')
     page, said, asked = opened(browser, file, viewport=dict(width=1280, height=900), color_scheme='light')
     assert said == [] and asked == [file.as_uri()]
     plots = page.locator('.plot')
@@ -160,7 +160,7 @@ def test_report_in_a_browser(browser, tmp_path):
 
 def filmed(n=60, epochs=30, known=True, colour=False):
     "What a run looked like over time, made up."
-    from noisylab.frames import Frame, Frames, Watched
+    from noisylab.session.frames import Frame, Frames, WatchedImages
     rng, frames = np.random.RandomState(0), Frames()
     true, given = (rng.randint(0, 3, n).astype(np.int16) for _ in range(2))
     x = rng.randint(0, 256, (n, 8, 8, 3 if colour else 1)).astype(np.uint8)
@@ -169,14 +169,14 @@ def filmed(n=60, epochs=30, known=True, colour=False):
         frames.add(Frame(e, 10*e, {}, pred, rng.rand(n).astype(np.float16), given, None, np.arange(4), x[:4], x[:4],
                          x[:4] if known else None, ('Rotate',)*4, np.eye(3, dtype=np.float32) if known else None,
                          {'Rotate': (8, .1, .1/e)} if known else None, (e*rng.rand(n, 2)).astype(np.float16)))
-    return frames, Watched(np.arange(n), true if known else None, np.arange(n), (NASTY, 'b', 'c'), x)
+    return frames, WatchedImages(np.arange(n), true if known else None, np.arange(n), (NASTY, 'b', 'c'), x)
 
 
 def test_a_run_over_time(browser, tmp_path):
     "The slider moves all views at once, by keyboard too; play goes through them and stops at the end."
     import dataclasses
     one = dataclasses.replace(run('plain'), frames=filmed())
-    file = write([one, dataclasses.replace(run('mine'), frames=filmed(epochs=3, known=False, colour=True))],
+    file = write_report([one, dataclasses.replace(run('mine'), frames=filmed(epochs=3, known=False, colour=True))],
                  tmp_path/'report.html')
     page, said, asked = opened(browser, file, viewport=dict(width=1280, height=900))
     film, other = page.locator('.film').all()

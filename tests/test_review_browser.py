@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from noisylab.images import Images
-from noisylab.review import Review, Sheet
+from noisylab.data.images import Images
+from noisylab.lab.review import Review, ReviewWidget
 
 pytestmark = pytest.mark.browser
 STATE = 'fixed', 'page', 'marks', 'chosen'
@@ -53,7 +53,7 @@ def review(page):
         res._heard(res.sheet, message, [])
         return plain({k: getattr(res.sheet, k) for k in dict.fromkeys(changed)})
     page.expose_function('say', say)
-    page.set_content(PAGE % (Sheet._css, str(Sheet._esm).replace('export default', 'const face =')))
+    page.set_content(PAGE % (ReviewWidget._css, str(ReviewWidget._esm).replace('export default', 'const face =')))
     page.locator('.nl-doubt[aria-selected="true"]').wait_for(timeout=10_000)
     return res
 

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from noisylab import steering, trainer as trainer_module
-from noisylab.data import UserError, load
-from noisylab.embed import Mapper
-from noisylab.fork import differences, replay_run
-from noisylab.methods import make
-from noisylab.session import Session
-from noisylab.steering import _OPEN, Ended
-from noisylab.spec import Spec
-from noisylab.trainer import Trainer, state
+from noisylab.session import requests as steering
+from noisylab.training import trainer as trainer_module
+from noisylab.errors import UserError
+from noisylab.data.sources import load
+from noisylab.metrics.embedding import Mapper
+from noisylab.session.fork import run_differences, replay_folder
+from noisylab.methods.base import make_method
+from noisylab.session.session import Session
+from noisylab.session.requests import _OPEN, SessionEnded
+from noisylab.training.spec import Spec
+from noisylab.training.trainer import Trainer, training_state
 
 SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=4, batch=50, watch=300, seed=2)
 FINAL = ('done', 'stopped', 'failed')
@@ -42,23 +44,23 @@ def test_a_steered_run_is_repeated_to_the_bit(session, tmp_path):
     for w in wishes:
         time.sleep(rng.rand()*.1)
         try: s.change(**w)
-        except Ended: break
+        except SessionEnded: break
     wait(s, 'done').save(tmp_path)
     assert s.events and [e['step'] for e in s.events] == sorted(e['step'] for e in s.events)
-    again, off = replay_run(tmp_path)
+    again, off = replay_folder(tmp_path)
     assert not off and again.events == s.events
 
 @pytest.mark.parametrize('method', ['balanced', 'forward'])
 def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tmp_path, monkeypatch, method):
     "Evaluations and looks give way at once here, as those of a large network do."
-    monkeypatch.setattr(steering, 'GRACE', -1.)
+    monkeypatch.setattr(steering, 'GRACE_SECONDS', -1.)
     held, real = [], steering.Yielding._ask
     def ask(self):
         time.sleep(.01)
         try: real(self)
-        except steering.Held: held.append(self._work); raise
+        except steering.Interrupted: held.append(self._work); raise
     monkeypatch.setattr(steering.Yielding, '_ask', ask)
-    s, rng = session(replace(SMALL, epochs=12), method=make(method)).start(), np.random.RandomState(0)
+    s, rng = session(replace(SMALL, epochs=12), method=make_method(method)).start(), np.random.RandomState(0)
     wait(s, 'running')
     for i in range(100):
         time.sleep(rng.rand()*.05)
@@ -67,10 +69,10 @@ def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tm
             if i % 4 == 0: s.change(rate=round(float(rng.rand()), 2), m=int(rng.randint(30)))
             time.sleep(rng.rand()*.02)
             s.resume()
-        except Ended: break
+        except SessionEnded: break
     wait(s, 'done').save(tmp_path)
     assert 'epoch' in held and 'look' in held and s.events
-    again, off = replay_run(tmp_path, method=make(method))
+    again, off = replay_folder(tmp_path, method=make_method(method))
     assert not off and again.events == s.events and len(s.frames) == 12
 
 def test_stopped_before_an_epoch_is_measured(session, tmp_path, monkeypatch):
@@ -79,16 +81,16 @@ def test_stopped_before_an_epoch_is_measured(session, tmp_path, monkeypatch):
     def measured(trainer, *a, **k):
         if trainer.epoch == 1: s.stop(); s._called -= 1; s._ask()
         return real(trainer, *a, **k)
-    real = trainer_module.record
-    monkeypatch.setattr(trainer_module, 'record', measured)
+    real = trainer_module.measure_epoch
+    monkeypatch.setattr(trainer_module, 'measure_epoch', measured)
     wait(s.start(), 'stopped').save(tmp_path)
     monkeypatch.undo()
     assert len(s.history) == 1 and s.trainer.in_epoch == s.trainer.steps_per_epoch and s.progress.epoch == 2
-    assert replay_run(tmp_path)[1] == []
+    assert replay_folder(tmp_path)[1] == []
     whole, rest, fork = Trainer(SMALL), Trainer.resume(tmp_path), s.fork().start()
     for t in (whole, rest): t.fit(progress=False)
     wait(fork, 'done').save(tmp_path/'fork')
-    for t in (rest, fork.trainer): assert differences(whole, state(t)) == []
+    for t in (rest, fork.trainer): assert run_differences(whole, training_state(t)) == []
 
 def test_a_fork_of_a_fork_is_repeated(session, tmp_path):
     a = session(SMALL).step_epoch()
@@ -98,7 +100,7 @@ def test_a_fork_of_a_fork_is_repeated(session, tmp_path):
     c = b.fork(method='ce', lr=.05).start()
     wait(c, 'done').save(tmp_path)
     assert c.error is None and c.trainer.step == 30 and c.latest.cluster is None
-    again, off = replay_run(tmp_path)
+    again, off = replay_folder(tmp_path)
     assert not off
 
 def test_everybody_pushes_every_button(session):
@@ -112,7 +114,7 @@ def test_everybody_pushes_every_button(session):
         for _ in range(60):
             t = time.perf_counter()
             try: ways[r.randint(len(ways))]()
-            except Ended: return
+            except SessionEnded: return
             except Exception as e: errors.append(repr(e)); return
             if time.perf_counter() - t > .5: errors.append('blocked')
             time.sleep(r.rand()*.01)
@@ -134,7 +136,7 @@ def test_odd_moments(session):
     assert wait(f, 'done').now.rate == .2
     t = session(SMALL)
     t.stop(); assert t.status == 'stopped'
-    with pytest.raises(Ended): t.start()
+    with pytest.raises(SessionEnded): t.start()
     with pytest.raises(UserError, match='nothing to fork'): t.fork()
     with pytest.raises(UserError, match='nothing to save'): t.save('x')
     u = session(Spec(data='no/such/folder')).start()
@@ -171,9 +173,9 @@ def test_nothing_is_left_when_python_ends(tmp_path):
     "A script that forgets to close, one that is killed: their workers end too."
     text = textwrap.dedent('''
         import sys, time
-        from noisylab.embed import Mapper
-        from noisylab.session import Session
-        from noisylab.spec import Spec
+        from noisylab.metrics.embedding import Mapper
+        from noisylab.session.session.session import Session
+        from noisylab.training.spec import Spec
         m = Mapper(); s = Session(Spec(epochs=300), mapper=m).start()
         while s.latest is None: time.sleep(.01)
         print(m.worker.process.pid, flush=True)

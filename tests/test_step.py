@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from noisylab.methods import CE
-from noisylab.spec import Spec, read_spec
-from noisylab.step import Recorded, Tape
-from noisylab.trainer import Trainer, read_state
+from noisylab.methods.base import CE
+from noisylab.training.spec import Spec, read_spec
+from noisylab.training.step import RecordedStep, GraphTape
+from noisylab.training.trainer import Trainer, read_checkpoint
 
 SPEC = dict(epochs=3, batch=32, train_size=300, noise='symmetric', rate=.4, device='cpu')
 # ten steps an epoch, the last one smaller
 
 class Traced:
-    "Records the tensor operations of a step, forward, backward and the optimiser's, and runs them again."
+    "Records the tensor operations of a step, forward, backward and the optimizer's, and runs them again."
     def __init__(self, trainer): self.trainer, self.recorded, self.replayed = trainer, 0, 0
 
     def tensors(self):
@@ -58,7 +58,7 @@ class NoReplay(Traced):
 
 def record(t, tape=Traced):
     "Let `t` go on with recorded steps."
-    sums, t.take = t.take.sums, Recorded(t.net, t.method, t.opt, t.spec.batch, t.spec.precision, tape=tape(t))
+    sums, t.take = t.take.sums, RecordedStep(t.net, t.method, t.opt, t.spec.batch, t.spec.precision, tape=tape(t))
     t.take.sums = sums
     t.spec = replace(t.spec, engine='graph')        # as on a GPU
 
@@ -120,7 +120,7 @@ def test_what_fails_on_a_gpu_is_gone_on_with_eagerly(method, tape, why, tmp_path
     assert t.take.tape.recorded == 1 and t.take.tape.replayed == (0 if tape is NoRecord else 4)
     assert t.result()['spec']['engine'] == 'eager'
     t.save(tmp_path)
-    assert read_state(tmp_path)['spec']['engine'] == read_spec(tmp_path).engine == 'eager'
+    assert read_checkpoint(tmp_path)['spec']['engine'] == read_spec(tmp_path).engine == 'eager'
 
 @pytest.mark.parametrize('error', [ValueError('asked for a value'), RuntimeError('asked for a value')])
 def test_a_recording_that_fails_leaves_the_stream_and_says_why(error, monkeypatch):
@@ -139,7 +139,7 @@ def test_a_recording_that_fails_leaves_the_stream_and_says_why(error, monkeypatc
     fake = SimpleNamespace(Stream=lambda device: Stream('of the tape'), CUDAGraph=object, graph=Graph, stream=On,
                            current_stream=lambda device: now[0])
     monkeypatch.setattr(torch, 'cuda', fake)
-    tape, ran = Tape('cuda'), []
+    tape, ran = GraphTape('cuda'), []
     def fails(): ran.append(now[0]); raise error
     with pytest.raises(type(error), match='asked for a value'): tape.record(fails)
     assert ran == ['of the tape'] and now == ['the default one']

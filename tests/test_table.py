@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from noisylab.grid import Table, read_rows
-from noisylab.schedule import processes
+from noisylab.experiments.grid import ResultTable, read_rows
+from noisylab.experiments.runner import process_pool
 
 GRID = dict(seeds=[0, 1], run=dict(data='digits', train_size=200, epochs=20, device='cpu', watch=100),
             noise=[dict(kind='symmetric', rates=[.4])], method=[dict(name='ce'), dict(name='jo')])
@@ -37,7 +37,7 @@ def whole(tmp_path_factory):
     "The rows of the grid, never broken off."
     from concurrent.futures import ThreadPoolExecutor
     out = tmp_path_factory.mktemp('whole')/'rows.jsonl'
-    assert not Table(GRID, out).run(pool=partial(ThreadPoolExecutor, 1), threads=1)
+    assert not ResultTable(GRID, out).run(pool=partial(ThreadPoolExecutor, 1), threads=1)
     return plain(read_rows(out))
 
 def wait(until, seconds=120):
@@ -69,8 +69,8 @@ def test_the_program_is_killed_and_started_again(tmp_path, whole):
 @pytest.mark.skipif(os.name == 'nt', reason='signals')
 def test_a_worker_is_killed(tmp_path, whole):
     "The executor breaks; a new one takes up what was broken."
-    table, killed, made = Table(GRID, tmp_path/'rows.jsonl'), [], []
-    def pool(): made.append(processes(2)); return made[-1]
+    table, killed, made = ResultTable(GRID, tmp_path/'rows.jsonl'), [], []
+    def pool(): made.append(process_pool(2)); return made[-1]
     def said(key, row):
         if not killed: killed.append(next(iter(made[-1]._processes))); os.kill(killed[0], signal.SIGKILL)
     assert table.run(pool=pool, threads=1, said=said) == {}
@@ -79,11 +79,11 @@ def test_a_worker_is_killed(tmp_path, whole):
 def test_a_worker_of_ray_is_killed(tmp_path, whole):
     "A real cluster of two workers on this machine; one is killed in the middle of a run."
     ray = pytest.importorskip('ray', reason='Ray is not installed: pip install "noisylab[cluster]"')
-    from noisylab.schedule import RayPool
+    from noisylab.experiments.runner import RayPool
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
              runtime_env=dict(env_vars=dict(PYTHONPATH=str(Path(__file__).parent.parent), OMP_NUM_THREADS='1')))
     try:
-        table, killed = Table(GRID, tmp_path/'rows.jsonl'), []
+        table, killed = ResultTable(GRID, tmp_path/'rows.jsonl'), []
         def said(key, row):     # a run has ended; another is under way: kill the worker that has it
             if killed: return
             for pid in busy():
@@ -101,10 +101,10 @@ def busy():
 def test_rows_say_where_they_come_from(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
     grid = GRID | dict(seeds=[0], method=[dict(name='ce')], schedules=['author'], author=dict(epochs=2))
-    table = Table(grid, tmp_path/'rows.jsonl')
+    table = ResultTable(grid, tmp_path/'rows.jsonl')
     table.run(pool=partial(ThreadPoolExecutor, 1))
     r = read_rows(tmp_path/'rows.jsonl')[0]
     assert list(r)[:5] == ['data', 'noise', 'rate', 'method', 'epochs'] and r['schedule'] == 'author'
     assert r['versions']['torch'] and r['checksum'] and r['spec']['epochs'] == 2 and r['key'] in table.asked
     (tmp_path/'rows.jsonl').write_text(json.dumps(r) + '\n{"data": "dig')      # cut off by hand
-    with pytest.raises(ValueError, match='line 2'): Table(grid, tmp_path/'rows.jsonl')
+    with pytest.raises(ValueError, match='line 2'): ResultTable(grid, tmp_path/'rows.jsonl')

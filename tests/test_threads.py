@@ -9,15 +9,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from noisylab.data import UserError, load
-from noisylab.fork import differences
-from noisylab.loop import outputs
-from noisylab.methods import CE
-from noisylab.models import cost, make_net
-from noisylab.session import Session
-from noisylab.spec import Spec
-from noisylab.steering import _OPEN, Ended
-from noisylab.trainer import Trainer, read_state, state
+from noisylab.errors import UserError
+from noisylab.data.sources import load
+from noisylab.session.fork import run_differences
+from noisylab.training.loop import network_outputs
+from noisylab.methods.base import CE
+from noisylab.models.robust_net import model_cost, make_model
+from noisylab.session.session import Session
+from noisylab.training.spec import Spec
+from noisylab.session.requests import _OPEN, SessionEnded
+from noisylab.training.trainer import Trainer, read_checkpoint, training_state
 from test_session import FINAL, alive, wait
 
 SMALL = Spec(train_size=300, epochs=4, batch=50, watch=300, seed=2, device='cpu')
@@ -114,7 +115,7 @@ def test_a_callback_may_do_all_of_it(session, tmp_path):
     "In the thread that trains nobody waits for that thread."
     s, said, forks = session(replace(SMALL, epochs=5)), [], []
     def each(tr):
-        if tr.step == 8: s.save(tmp_path/'a'); said.append(read_state(tmp_path/'a')['step'])
+        if tr.step == 8: s.save(tmp_path/'a'); said.append(read_checkpoint(tmp_path/'a')['step'])
         if tr.step == 9: forks.append(s.fork(epochs=3)); s.change(rate=.3); assert s.net is not tr.net
         if tr.step == 11: s.pause()
         if tr.step == 20: forks[0].start(); s.stop()
@@ -124,7 +125,7 @@ def test_a_callback_may_do_all_of_it(session, tmp_path):
     s.resume()
     wait(s, 'paused'); assert s.trainer.step == 11 and s.events == [dict(step=9, rate=.3)]
     wait(s.resume(), 'stopped'); assert s.trainer.step == 20
-    assert said[0] == 8 and ('epoch', 2) in said and read_state(tmp_path/'e2')['epoch'] == 2
+    assert said[0] == 8 and ('epoch', 2) in said and read_checkpoint(tmp_path/'e2')['epoch'] == 2
     assert wait(forks[0], 'done').progress.step == 18
     t = session(SMALL)
     wait(t.step_epoch(), 'paused')
@@ -144,11 +145,11 @@ def test_within_a_step_it_is_said_that_it_is_too_early(session, tmp_path):
 
 def test_a_callback_that_evaluates_is_not_given_up(session, monkeypatch):
     "Whoever presses Pause waits for it, and no callback is lost."
-    from noisylab import steering
-    monkeypatch.setattr(steering, 'GRACE', -1.)
+    from noisylab.session import requests as steering
+    monkeypatch.setattr(steering, 'GRACE_SECONDS', -1.)
     s, said = session(replace(SMALL, epochs=3)), []
     wait(s.step_epoch(), 'paused')
-    def measure(tr): s.pause(); outputs(tr, tr.test); said.append(tr.epoch)
+    def measure(tr): s.pause(); network_outputs(tr, tr.test); said.append(tr.epoch)
     s.trainer.on_epoch += [measure, lambda tr: said.append(-tr.epoch)]
     for _ in range(100):
         if s.status == 'done': break
@@ -172,7 +173,7 @@ def test_many_threads_change_fork_save_pin_and_read(session, tmp_path):
         if len(forks) < 4: forks.append(s.fork(**[{}, dict(lr=.02), dict(epochs=60)][r.randint(3)]).start())
     def save(r):
         name = tmp_path/str(r.randint(2))
-        s.save(name); saved.append(name); read_state(name)
+        s.save(name); saved.append(name); read_checkpoint(name)
     def look(r):
         f, p, h, e = s.latest, s.progress, s.history, s.events
         assert len(f.pinned) == len(f.original) == len(f.augmented), 'pictures of those that are pinned'
@@ -191,7 +192,7 @@ def test_many_threads_change_fork_save_pin_and_read(session, tmp_path):
         r = np.random.RandomState(seed)
         while time.time() < end:
             try: work(r)
-            except Ended: return
+            except SessionEnded: return
             except Exception as e: errors.append(f'{work.__name__}: {type(e).__name__}: {e}'); return
             time.sleep(r.rand()*.02)
     threads = [threading.Thread(target=run, args=(w, i)) for i, w in
@@ -205,14 +206,14 @@ def test_many_threads_change_fork_save_pin_and_read(session, tmp_path):
     assert s.error is None
     s.save(tmp_path/'end')
     again = Trainer.resume(tmp_path/'end', net=own(), layer='body', method=Mixing())
-    assert differences(again, state(s.trainer)) == []
+    assert run_differences(again, training_state(s.trainer)) == []
 
 def test_two_threads_save_one_file(tmp_path):
     s, errors = Trainer(replace(SMALL, epochs=1), tmp_path/'run'), []
     s.fit(progress=False)
     def save():
         try:
-            for _ in range(20): s.save(tmp_path/'both'); read_state(tmp_path/'both')
+            for _ in range(20): s.save(tmp_path/'both'); read_checkpoint(tmp_path/'both')
         except Exception as e: errors.append(e)
     threads = [threading.Thread(target=save) for _ in range(4)]
     for t in threads: t.start()
@@ -224,17 +225,17 @@ def test_a_map_that_comes_while_pins_change_is_not_lost(session):
     "Both put something into the newest frame."
     s = session(SMALL, n_map=50)
     wait(s.step_epoch(), 'paused')
-    from noisylab import session as module
+    from noisylab.session import session as module
     def slow(trainer, pinned):
         s._mapped(s.latest.epoch, s.latest.step, np.zeros((50, 2)))     # a map comes in the middle
         return real(trainer, pinned)
-    real, module.pins = module.pins, slow
+    real, module.pinned_views = module.pinned_views, slow
     try:
         s.pinned = [3, 4]
         s.change(m=1)
         end = time.time() + 20
         while len(s.latest.pinned) != 2 and time.time() < end: time.sleep(.01)
-    finally: module.pins = real
+    finally: module.pinned_views = real
     assert s.latest.pinned.tolist() == [3, 4] and s.latest.xy is not None
 
 @pytest.mark.parametrize('at', [[300], ['a'], [-1], [[1, 2]], .5])
@@ -311,30 +312,30 @@ def test_two_sessions_at_once_leave_it_as_it_was_and_the_caller_draws_what_was_d
     assert torch.equal(weights(alone), weights(steps[0])), 'and theirs are those of their seed'
 
 def test_settings_that_two_need_at_once_are_put_back_by_the_last(pets, tmp_path):
-    from noisylab.files import look
-    from noisylab.step import repeatable
+    from noisylab.data.files import read_headers
+    from noisylab.training.step import deterministic_cudnn
     with untouched():
-        a, b = repeatable(), repeatable()
+        a, b = deterministic_cudnn(), deterministic_cudnn()
         a.__enter__(); b.__enter__(); a.__exit__(None, None, None)
         assert torch.backends.cudnn.deterministic, 'the second one is not through'
         b.__exit__(None, None, None)
     folder, names = tmp_path/'pets', [f'cat/{i}.png' for i in range(40)]*5
     with untouched():
-        some = lambda k: [look(folder, names[:20*k]) for _ in range(8)]
+        some = lambda k: [read_headers(folder, names[:20*k]) for _ in range(8)]
         threads = [threading.Thread(target=some, args=(k,)) for k in (1, 5, 9)]
         for t in threads: t.start()
         for t in threads: t.join()
 
 def test_counting_the_work_of_a_network_does_not_listen_to_others():
     "torch's own counter hooks the modules of all threads."
-    net, other, calls = make_net('small', (1, 8, 8), 10), own(), []
-    plain, stop = cost(net), threading.Event()
+    net, other, calls = make_model('small', (1, 8, 8), 10), own(), []
+    plain, stop = model_cost(net), threading.Event()
     def train():
         while not stop.is_set():
             other(torch.randn(4, 1, 8, 8)).sum().backward()
             if nn.modules.module._global_forward_hooks: calls.append('hook')
     t = threading.Thread(target=train); t.start()
-    try: assert all(cost(net) == plain for _ in range(50)) and not calls
+    try: assert all(model_cost(net) == plain for _ in range(50)) and not calls
     finally: stop.set(); t.join()
 
 def test_somebodys_module_is_as_it_was(session):
@@ -383,9 +384,9 @@ def test_readers_end_however_a_training_ends(session, pets, tmp_path):
     assert not readers(), 'a session that is stopped'
 
 def test_a_reader_that_is_killed_is_said_in_a_sentence(pets, monkeypatch):
-    from noisylab.files import Files
-    real = Files.one
-    monkeypatch.setattr(Files, 'one', lambda files, i: (time.sleep(.05), real(files, i))[1])
+    from noisylab.data.files import ImageFiles
+    real = ImageFiles.one
+    monkeypatch.setattr(ImageFiles, 'one', lambda files, i: (time.sleep(.05), real(files, i))[1])
     def kill():
         while not readers(): time.sleep(.02)
         os.kill(readers()[0].pid, signal.SIGKILL)
@@ -396,10 +397,10 @@ def test_a_reader_that_is_killed_is_said_in_a_sentence(pets, monkeypatch):
     assert '\n' not in str(e.value) and not readers()
 
 def test_whether_readers_pay_is_decided_by_the_machine(monkeypatch):
-    from noisylab import files
+    from noisylab.data import files
     cores = lambda n: monkeypatch.setattr(files.os, 'sched_getaffinity', lambda _: set(range(n)), raising=False)
     for n, expected in (1, 0), (2, 0), (4, 2), (16, 8), (64, 8):
         cores(n)
-        assert files.readers(False) == (expected if files.FORK else 0) and files.readers(True) == 0
-        assert files.readers(False, 5) == 5
+        assert files.reader_count(False) == (expected if files.WORKER_START else 0) and files.reader_count(True) == 0
+        assert files.reader_count(False, 5) == 5
     with pytest.raises(UserError, match='workers=-1'): Spec(workers=-1)

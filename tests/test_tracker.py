@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from noisylab.checks import UserError
-from noisylab.tracker import Indexed, Tracker, lightning_callback
+from noisylab.errors import UserError
+from noisylab.metrics.tracker import IndexedDataset, Tracker, lightning_callback
 
 lightning = pytest.importorskip('lightning.pytorch', reason='not installed: pip install "noisylab[lightning]"')
 N, C = 120, 4
@@ -38,7 +38,7 @@ def fit(data, tracker, epochs, folder, module=None, **kw):
     quiet = dict.fromkeys(('logger', 'enable_checkpointing', 'enable_progress_bar', 'enable_model_summary'), False)
     trainer = lightning.Trainer(max_epochs=epochs, callbacks=[lightning_callback(tracker)], accelerator='cpu',
                                 default_root_dir=folder, **quiet)
-    trainer.fit(module or Module(), DataLoader(Indexed(data), 25), **kw)
+    trainer.fit(module or Module(), DataLoader(IndexedDataset(data), 25), **kw)
     return trainer
 
 
@@ -51,7 +51,7 @@ def test_lightning_tracks_as_a_plain_loop_does_and_resumes(data, tmp_path):
     plain, module = Tracker(N, C), Module()
     opt = module.configure_optimizers()
     for _ in range(3):
-        for x, y, i in DataLoader(Indexed(data), 25):
+        for x, y, i in DataLoader(IndexedDataset(data), 25):
             logits = module.net(x)
             plain.update(i, logits, y)
             opt.zero_grad(); F.cross_entropy(logits, y).backward(); opt.step()

@@ -7,12 +7,13 @@ from PIL import Image
 from torch import nn
 
 from noisylab.cli import main
-from noisylab.data import UserError, load
-from noisylab.fork import replay_run
-from noisylab.loop import Diverged
-from noisylab.session import Session
-from noisylab.spec import Spec, bf16_pays
-from noisylab.trainer import Trainer, read_state
+from noisylab.errors import UserError
+from noisylab.data.sources import load
+from noisylab.session.fork import replay_folder
+from noisylab.training.loop import Diverged
+from noisylab.session.session import Session
+from noisylab.training.spec import Spec, bf16_is_faster
+from noisylab.training.trainer import Trainer, read_checkpoint
 from test_session import wait
 
 RUN  = [sys.executable, '-c', 'import sys; from noisylab.cli import main; sys.exit(main())', 'train', '--quiet']
@@ -41,19 +42,19 @@ def whole():
 
 def epochs(out):
     "In the checkpoint, which is written after the history."
-    return read_state(out)['epoch'] if (out/'checkpoint.pt').exists() else 0
+    return read_checkpoint(out)['epoch'] if (out/'checkpoint.pt').exists() else 0
 
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, whole):
     out = tmp_path/'run'
     p = start(out)
     wait_for(lambda: epochs(out) >= 2, p)
     p.send_signal(signal.SIGKILL); p.wait()
-    assert 2 <= read_state(out)['epoch'] < 6, 'killed in the middle'
+    assert 2 <= read_checkpoint(out)['epoch'] < 6, 'killed in the middle'
     again = subprocess.run([*RUN, '--resume', '--out', out], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     t = Trainer.resume(out)
     assert torch.equal(weights(t), weights(whole))
-    same = ('epoch', 'step', 'loss', 'terms', 'test_acc', 'memorised', 'corrected')
+    same = ('epoch', 'step', 'loss', 'terms', 'test_acc', 'memorized', 'corrected')
     assert [{k: r[k] for k in same} for r in t.history] == [{k: r[k] for k in same} for r in whole.history]
     assert json.loads((out/'result.json').read_text())['last'] == whole.history[-1]['test_acc']
 
@@ -82,7 +83,7 @@ def test_a_divergence_names_its_term_and_keeps_the_checkpoint(tmp_path):
     with pytest.raises(Diverged, match='rec'):
         for step in t.steps():
             if t.epoch == 1: t.net.decoder.layers[0].weight.data.fill_(float('nan'))
-    st = read_state(tmp_path/'run')
+    st = read_checkpoint(tmp_path/'run')
     assert st['epoch'] == 1 and all(torch.isfinite(v).all() for v in st['net'].values())
 
 class Own(nn.Module):
@@ -107,7 +108,7 @@ def test_dropout_follows_the_seed_and_leaves_the_callers_numbers_alone(tmp_path)
     c = Trainer.resume(tmp_path/'run', net=Own(), layer='body'); c.fit(progress=False)
     assert torch.equal(weights(a), weights(c))
 
-@pytest.mark.skipif(not bf16_pays('cpu', 'resnet18'), reason='this processor has no bfloat16 instructions')
+@pytest.mark.skipif(not bf16_is_faster('cpu', 'resnet18'), reason='this processor has no bfloat16 instructions')
 def test_bf16_learns_like_fp32():
     "Fifty steps of ResNet18 at an eighth of its width: the first losses within 2%, all of them within 5% on average."
     curves = {}
@@ -134,7 +135,7 @@ def test_without_images_for_a_test_nothing_is_tested_and_all_else_works(tmp_path
         for step in t.steps():
             if step == 4: t.save(); break
         row = Trainer.resume(run, **again).fit(progress=False)
-        assert torch.equal(weights(Trainer.resume(run, **again)), weights(whole)) and replay_run(run, **again)[1] == []
+        assert torch.equal(weights(Trainer.resume(run, **again)), weights(whole)) and replay_folder(run, **again)[1] == []
         assert row['best'] is row['last'] is None and row['n_test'] == 0 and row['n_train'] == 90
         assert [a for _, a in row['curve']] == [None]*3 and 'test' not in str(whole.latest)
         s = wait(Session.load(run, **again), 'done')
@@ -169,7 +170,7 @@ def test_digits_are_learned_through_the_noise():
     "What the project is for, in small: half of the labels wrong, and nearly all test images right."
     half = Spec(noise='symmetric', rate=.5, seed=7, epochs=30, eval_every=10, device='cpu')
     row = Trainer(replace(half, method='balanced')).fit(progress=False)
-    assert row['last'] > 90 and row['memorised'] < 5 and row['corrected'] > 85, row
+    assert row['last'] > 90 and row['memorized'] < 5 and row['corrected'] > 85, row
     plain = Trainer(replace(half, method='ce')).fit(progress=False)
-    assert plain['memorised'] > 50 and plain['last'] < 75, plain
+    assert plain['memorized'] > 50 and plain['last'] < 75, plain
     assert load('digits')[0].true is not None

@@ -6,14 +6,15 @@ import numpy as np, pytest, torch
 from PIL import Image
 
 from noisylab.cli import main
-from noisylab.data import UserError, load
-from noisylab.decisions import Decisions
-from noisylab.issues import find_suspects
-from noisylab.scores import amount
-from noisylab.session import Session
-from noisylab.spec import Spec
-from noisylab.suspects import listed
-from noisylab.trainer import Trainer
+from noisylab.errors import UserError
+from noisylab.data.sources import load
+from noisylab.label_issues.decisions import Decisions
+from noisylab.label_issues.find import find_label_issues
+from noisylab.label_issues.scores import estimate_noise
+from noisylab.session.session import Session
+from noisylab.training.spec import Spec
+from noisylab.label_issues.find import rank_issues
+from noisylab.training.trainer import Trainer
 from test_session import wait
 
 SPEC = Spec(method='ce', epochs=1, batch=8, device='cpu')
@@ -48,7 +49,7 @@ def test_no_label_is_made_wrong_unasked(pets, tmp_path, capsys):
 def test_a_mask_is_a_mask_wherever_positions_are_taken():
     x, y = blobs(6, side=8)
     images, p = load((x, y, x, y))[0], np.where((np.arange(6) < 3)[:, None] == np.eye(2, dtype=bool)[y], .1, .9)
-    found = listed(images, p, np.arange(6)/6, share=.5)
+    found = rank_issues(images, p, np.arange(6)/6, share=.5)
     first = found.index == found.index[0]
     here = np.arange(6) == found.index[0]
     other = {int(found.index[0]): int(1 - y[0])}
@@ -67,7 +68,7 @@ def test_one_broken_file_does_not_stop_the_others(pets, capsys):
     assert status == 2 and 'a/zero.jpg: empty file' in said and '--on-bad skip' in said
     status, said = call(capsys, 'suspects', pets, '--epochs', 1, '--on-bad', 'skip')
     assert status == 0 and '1 left out: a/zero.jpg (empty file (0 bytes))' in said
-    found = find_suspects(pets, SPEC, on_bad='skip', progress=False)
+    found = find_label_issues(pets, SPEC, on_bad='skip', progress=False)
     assert len(found.images) == 24 and sum('zero.jpg' in n for n in found.notes) == 1
 
 def test_what_makes_no_sense_is_said_before_the_training(pets, tmp_path, capsys, monkeypatch):
@@ -79,20 +80,20 @@ def test_what_makes_no_sense_is_said_before_the_training(pets, tmp_path, capsys,
         status, said = call(capsys, 'suspects', pets, *more)
         assert status == 2 and said.splitlines()[-1].startswith('noisylab: '), said
     for bad in dict(share='0.1'), dict(folds=1), dict(epochs=0), dict(spec='ce'), dict(size=8, on_bad='leave'):
-        with pytest.raises(UserError): find_suspects(pets, progress=False, **bad)
-    with pytest.raises(UserError, match='loaded already'): find_suspects(load(pets)[0], size=8, progress=False)
+        with pytest.raises(UserError): find_label_issues(pets, progress=False, **bad)
+    with pytest.raises(UserError, match='loaded already'): find_label_issues(load(pets)[0], size=8, progress=False)
 
 @pytest.mark.parametrize('C', [2, 3, 5])
 def test_a_network_that_has_not_learned_says_so_and_is_sure_of_nothing(C):
     "Two classes: any disagreement is above a half. Without the rule 20% to 40% of the right labels were made wrong."
     for seed in range(2):
         x, y = blobs(200, C, seed=seed, strength=3)
-        found = find_suspects(load((x, y, x[:20], y[:20]))[0], progress=False)
+        found = find_label_issues(load((x, y, x[:20], y[:20]))[0], progress=False)
         assert 'has not learned' in str(found), found
         assert (found.mended().labels.numpy() != y).mean() < .05
 
 def test_what_was_trained_on_is_not_called_a_test(pets, capsys):
-    find_suspects(pets)
+    find_label_issues(pets)
     assert 'test' not in capsys.readouterr().err
 
 def test_a_run_is_opened_elsewhere_and_with_images_that_have_moved(pets, tmp_path, capsys, monkeypatch):
@@ -121,7 +122,7 @@ def test_the_amount_of_noise_of_many_classes_fits_into_memory():
     rng = np.random.RandomState(0)
     p, y = rng.dirichlet(np.ones(C), n), np.r_[np.arange(C), rng.randint(0, C, n - C)]
     tracemalloc.start()
-    try: amount(p, y); peak = tracemalloc.get_traced_memory()[1]
+    try: estimate_noise(p, y); peak = tracemalloc.get_traced_memory()[1]
     finally: tracemalloc.stop()
     assert peak < 40*8*C*C
 
@@ -129,16 +130,16 @@ def test_the_same_picture_in_two_classes_comes_first_whatever_the_network_says()
     x, y = blobs(60, 3)
     y[1], x[1] = (y[0] + 1) % 3, x[0]
     images, p = load((x, y, x, y))[0], .98*np.eye(3)[y] + .01     # it believes every label
-    found = listed(images, p, p[np.arange(60), y])
+    found = rank_issues(images, p, p[np.arange(60), y])
     assert set(found.index) <= {0, 1} and len(found) == 1 and 'the same picture as' in found.reason[0]
     assert any('the same picture with different labels' in n and '0 = 1' in n for n in found.notes)
 
 def test_where_no_widget_can_be_drawn_there_are_words():
-    from noisylab.lab import Lab
-    from noisylab.review import Review
+    from noisylab.lab.lab import Lab
+    from noisylab.lab.review import Review
     images, _ = load('digits', train_size=60)
     lab = Lab(SPEC, train=images)
-    for shown in (lab, lab.face, Review(find_suspects(images, SPEC, share=.1, progress=False))):
+    for shown in (lab, lab.face, Review(find_label_issues(images, SPEC, share=.1, progress=False))):
         data, _ = shown._repr_mimebundle_()
         assert ' object at 0x' not in data['text/plain'] and '<p>' in data['text/html']
     lab.close()
