@@ -124,7 +124,7 @@ class Setup(Material):
         self.foreign = spec.engine == 'eager' and (net is not None or method is not None)
         self.method = method or make_method(spec.method, **spec.settings)
         with self.random(1):
-            self.stages = self.method.stages(C)
+            self.stages = self.method.phases(C)
             self.bounds = phase_bounds(self.stages, spec.epochs)
             self.method.begin(C, len(train), spec.device)
             self.method.plan(self.bounds)
@@ -223,7 +223,8 @@ class Staged(Setup):
         if not len(index):
             raise UserError(f'{self.spec.method} needs images held out with their given labels; give val=0.1')
         index = index.to(self.spec.device)
-        return TrainPredictions(index, network_outputs(self, self.train, index.cpu())['logits'].softmax(1), self.labels[index])
+        out = network_outputs(self, self.train, index.cpu())
+        return TrainPredictions(index, out['logits'].softmax(1), self.labels[index], out['features'])
 
     def restart(self):
         "Go back to the first weights; the optimizer forgets."
@@ -255,8 +256,9 @@ class Loop(Staged):
             self.begun = self.epoch
         sp = self.spec
         self.net.train()
-        self.feed = Batches(self.train, self.fit_index, sp.batch, self.weak, self.strong if self.method.strong else None,
-                         sp.seed, self.epoch, sp.device, self.in_epoch*sp.batch, workers=self.workers)
+        strong = self.strong if 'strong' in self.method.views else None
+        self.feed = Batches(self.train, self.fit_index, sp.batch, self.weak, strong,
+                            sp.seed, self.epoch, sp.device, self.in_epoch*sp.batch, workers=self.workers)
 
     def one(self):
         "Take one step."
@@ -337,5 +339,5 @@ class Steered(Loop):
         self.base_lr = now.lr
         if 'm' in new:
             self.strong = replace(self.strong, m=now.m)
-            if self.feed and self.method.strong: self.feed.restrong(self.strong)
+            if self.feed and 'strong' in self.method.views: self.feed.restrong(self.strong)
         self.events.append({'step': self.step, **new} | ({'anew': anew} if anew else {}))
