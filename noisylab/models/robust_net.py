@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'TINY_SIDE', 'FeatureTap', 'find_feature_layer', 'tap_features', 'Decoder', 'Outputs', 'RobustNet',
-           'ModelInfo', 'default_model', 'find_model', 'make_model', 'see_images', 'memory_format', 'model_cost']
+           'ModelInfo', 'default_model', 'split_weights', 'find_model', 'make_model', 'see_images', 'memory_format',
+           'model_cost']
 
 # %% ../../nbs/02_models/04_robust_net.ipynb #a95821b3
 import math
@@ -207,10 +208,19 @@ def _with_weights(model, path, n_classes):
     setattr(parent, name.rpartition('.')[2], nn.Linear(last.in_features, n_classes))
     return model
 
-def _torchvision(name: str) -> ModelInfo | None:
-    "The classification model of torchvision called `name`, or `name` without ':FILE'."
+def split_weights(
+    model: str,             # name of a model, 'NAME:FILE' for one of torchvision with weights
+) -> tuple[str, str]:       # name, path of the weights ('': none)
+    "The two parts of 'NAME:FILE'; 'module:name' is none."
+    name, _, path = model.partition(':')
+    if not path: return model, ''
     import torchvision.models as tvm
-    name, _, weights = name.partition(':')
+    return (name, path) if name in tvm.list_models(module=tvm) else (model, '')
+
+def _torchvision(name: str) -> ModelInfo | None:
+    "The classification model of torchvision that `name` names, with or without ':FILE'."
+    import torchvision.models as tvm
+    name, weights = split_weights(name)
     if name not in tvm.list_models(module=tvm): return None
     def build(shape, n_classes):
         if shape[0] != 3:
@@ -266,14 +276,15 @@ def make_model(
 
 # %% ../../nbs/02_models/04_robust_net.ipynb #18f8cc18
 def see_images(
-    net: RobustNet,
-    images,         # `Images` to train on, at most 5,000 of which are shown
+    net: nn.Module,     # a `RobustNet`, or made of several
+    images,             # `Images` to train on, at most 5,000 of which are shown
 ):
-    "Show training images to a backbone that computes something from them."
-    if not hasattr(net.backbone, 'see'): return
-    n = min(len(images), 5000)
-    pixels = images.take(torch.arange(n)*len(images)//n)
-    net.backbone.see(net.normalize(pixels.to(net.mean.device)))
+    "Show training images to the backbones that compute something from them."
+    for part in net.modules():
+        if not isinstance(part, RobustNet) or not hasattr(part.backbone, 'see'): continue
+        n = min(len(images), 5000)
+        pixels = images.take(torch.arange(n)*len(images)//n)
+        part.backbone.see(part.normalize(pixels.to(part.mean.device)))
 
 # %% ../../nbs/02_models/04_robust_net.ipynb #aa784ebe
 def memory_format(
