@@ -25,7 +25,8 @@ from ..data.sources import load
 from .batches import Batches, add_noise, split_validation
 from ..data.files import reader_count
 from ..methods.base import Batch, Method, TrainPredictions, phase_bounds, make_method
-from ..models.robust_net import FeatureTap, RobustNet, make_model, memory_format, seeded
+from ..models.random_numbers import seeded
+from ..models.robust_net import FeatureTap, RobustNet, make_model, memory_format, see_images
 from ..data.noise import NOISE_KINDS, NOISE_OPTIONS
 from .spec import OWN_PREFIX, Spec, kept_noise_settings, resolve_spec
 from .step import evaluation_mode, make_step
@@ -160,6 +161,7 @@ class Setup(Material):
         mean, std = train.stats(self.workers)
         make = net_maker(spec, self.method, train.shape, C, mean, std, net, layer)
         self.net = self.method.build(make)
+        see_images(self.net, train)
         self.net.to(spec.device, memory_format=memory_format(self.net, spec.device))
         taps = any(isinstance(m, FeatureTap) for m in self.net.modules())
         self.foreign = self.foreign or spec.engine == 'eager' and taps
