@@ -24,7 +24,8 @@ from noisylab.data.validation import checksum
 from noisylab.data.noise import inject
 from noisylab.label_issues.scores import (estimate_noise, area_under_margin, first_learned, mean_loss,
                                           mean_probability, normalized_margin, self_confidence)
-from noisylab.training.spec import Spec, git_commit, describe_hardware, package_versions
+from noisylab.training.environment import describe_hardware, git_commit, package_versions
+from noisylab.training.spec import Spec
 
 DEFAULT = 'mean probability, later half'      # `label_issues.find.label_belief`
 NOISES = {'worse': ('human:worse', None), 'sym .4': ('symmetric', .4), 'asym .4': ('asymmetric', .4),

@@ -75,7 +75,8 @@ def spec_from_args(
     "The run that the options of `train` ask for."
     from noisylab.training.defaults import advise
     from noisylab.data.sources import DATASET_NAMES
-    from noisylab.training.spec import spec_from_dict, read_spec, reopen_fields
+    from noisylab.training.defaults import reopen_fields
+    from noisylab.training.spec import read_spec, spec_from_dict
     from dataclasses import asdict
     base = asdict(read_spec(args.spec)) if args.spec else {}
     if args.data not in (None, base.get('data')):       # what was settled for other images is open again
@@ -100,7 +101,8 @@ def named_fields(args, base: dict) -> dict:
 def resume_from_args(args):
     "The run in `args.out`, if the command line asks for nothing that it is not."
     from noisylab.errors import UserError
-    from noisylab.training.trainer import Trainer, read_checkpoint
+    from noisylab.training.checkpoint import read_checkpoint
+    from noisylab.training.trainer import Trainer
     if not args.out: raise UserError('--resume needs --out FOLDER, the folder of the run to go on with')
     if args.spec: raise UserError('--spec starts a run and --resume goes on with one; give one of them')
     spec = read_checkpoint(args.out)['spec']
@@ -108,8 +110,8 @@ def resume_from_args(args):
         if k not in ('device', 'data', 'root', 'workers') and v != spec[k]:
             raise UserError(f'{k}={v!r}, but the run in {args.out} has {spec[k]!r} and keeps it; leave it out, or '
                             'start a new run in another folder')
-    trainer = Trainer.resume(args.out, device=args.device, data=args.data, root=args.root, workers=args.workers)
-    trainer.checkpoint_every = args.checkpoint_every or trainer.checkpoint_every
+    trainer = Trainer.resume(args.out, device=args.device, data=args.data, root=args.root, workers=args.workers,
+                             checkpoint_every=args.checkpoint_every)
     return trainer
 
 # %% ../nbs/11_cli.ipynb #7c0d9d34
@@ -145,7 +147,7 @@ def _record(trainer):
     def mapped(features, last):
         try: return tsne(features, last)
         except UserError: return last       # too few images, or features that are no numbers: the curves tell
-    trainer.on_epoch.append(FrameRecorder(trainer, mapped if find_spec('openTSNE') else None))
+    trainer.callbacks.append(FrameRecorder(trainer, mapped if find_spec('openTSNE') else None))
 
 # %% ../nbs/11_cli.ipynb #7b308eb5
 def describe_outcome(row: dict) -> str:
@@ -161,17 +163,18 @@ def train_command(args) -> int:
     if args.resume: trainer, why = resume_from_args(args), {}
     else:
         spec, why = spec_from_args(args)
-        trainer = Trainer(spec, args.out, args.checkpoint_every or 10)
+        trainer = Trainer(spec, out=args.out, checkpoint_every=args.checkpoint_every or 10)
     sp = trainer.spec
     for k, reason in why.items(): print(f"--{k.replace('_', '-')} {getattr(sp, k)}: {reason}", file=sys.stderr)
     if args.frames: _record(trainer)
-    parts = [t for t in (trainer.train, trainer.test) if t is not None]
+    parts = [t for t in (trainer.data.train, trainer.data.test) if t is not None]
     for path, why in (b for t in parts for b in t.skipped): print(f'skipped {path}: {why}', file=sys.stderr)
-    print(*parts, trainer.noise or 'labels as they are',
+    print(*parts, trainer.data.noise or 'labels as they are',
           f'{sp.method}, {sp.model} at width {sp.width:g}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
           f'{sp.device}, {sp.precision}', sep='\n', file=sys.stderr)
-    if trainer.test is not None and not trainer.tested:
-        print(f'no test images: {len(trainer.test):,} are held out with their given labels, wrong ones among them, so '
+    if trainer.data.test is not None and not trainer.data.tested:
+        print(f'no test images: {len(trainer.data.test):,} are held out with their given labels, wrong ones among them, '
+              'so '
               'no test accuracy is claimed', file=sys.stderr)
     was = signal.signal(signal.SIGINT, lambda *_: (signal.signal(signal.SIGINT, was), trainer.stop()))
     try: trainer.fit(progress=not args.quiet)
@@ -185,8 +188,8 @@ def train_command(args) -> int:
         go_on = f'; go on with: noisylab train --resume --out {args.out}' if args.out else ''
         print(f'stopped in epoch {trainer.epoch + 1} of {sp.epochs}{go_on}')
         return 130
-    row, clean = trainer.result(), 'clean' if trainer.tested and trainer.test.true is not None else 'given'
-    picked = f' (picked by the {clean} test labels)' if trainer.tested else ''
+    row, clean = trainer.result(), 'clean' if trainer.data.tested and trainer.data.test.true is not None else 'given'
+    picked = f' (picked by the {clean} test labels)' if trainer.data.tested else ''
     known = lambda k, s: f'  {s} {row[k]:.1f}%' if row[k] is not None else ''
     shares = known('memorized', 'memorized') + known('corrected', 'corrected')
     print(f"{describe_outcome(row)}{picked}{shares}  {row['seconds']:.0f} s" + (f"  → {args.out}" if args.out else ''))
@@ -197,13 +200,14 @@ def report_command(args) -> int:
     "Write a finished run as a page."
     from noisylab.viz import report as r
     from noisylab.errors import UserError
-    from noisylab.training.trainer import Trainer, read_checkpoint
+    from noisylab.training.checkpoint import read_checkpoint
+    from noisylab.training.trainer import Trainer
     r.plotly_template()        # raises at once if plotly is missing
     runs, html = [r.read_run(folder) for folder in args.runs], args.html or Path(args.runs[0])/'report.html'
     check_outputs(html)
     for i, folder in enumerate(args.runs):
         views, known = None, read_checkpoint(folder).get('images') or {}
-        try: views = Trainer.resume(folder, device=args.device, data=args.data, root=args.root).look()
+        try: views = Trainer.resume(folder, device=args.device, data=args.data, root=args.root).views()
         except UserError as e: print(f'{folder}: its pictures are not in the page: {e}', file=sys.stderr)
         runs[i] = replace(runs[i], views=views, classes=known.get('classes'))
     return 0 if write_or_keep(Path(html).resolve(), lambda path: r.write_report(runs, path)) else 2
@@ -277,7 +281,7 @@ def methods_command(args) -> int:
     from noisylab.methods.base import METHODS, make_method
     for name in METHODS:
         m = make_method(name)
-        stages = m.stages(10)
+        stages = m.phases(10)
         print(f"{name}: {m.paper}; {type(m).__doc__}")
         print(f"    a step costs {m.cost():.2f} of cross-entropy's; its authors: learning rate {stages[0].lr:g}, " +
                ', '.join(f'{s.epochs:g} epochs {s.name}' + (' (new weights)' if s.restart else '') for s in stages))
@@ -322,7 +326,7 @@ def _show_rows(files):
 # %% ../nbs/11_cli.ipynb #96d7d26f
 def info_command(args) -> int:
     "What is here."
-    from noisylab.training.spec import auto_precision, git_commit, describe_hardware, package_versions
+    from noisylab.training.environment import auto_precision, describe_hardware, git_commit, package_versions
     import torch
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     lines = package_versions() | {'commit': git_commit(), 'device': f'{device}: {describe_hardware(device)}',

@@ -78,7 +78,7 @@ def test_every_file_is_read_or_counted(tmp_path):
     assert len(train) + len(test) == 17 and not train.skipped
     assert '2 files read as pictures by their first bytes: .bak (1), no ending (1)' in notes(train)
     assert '5 files not read, they are no pictures: .txt (2), ' in notes(train) and '1 picture outside' in notes(train)
-    Trainer(Spec(data=str(tmp_path), noise='none', epochs=1, method='ce'), tmp_path.parent/'run').fit(progress=False)
+    Trainer(Spec(data=str(tmp_path), noise='none', epochs=1, method='ce'), out=tmp_path.parent/'run').fit(progress=False)
     got = predict(tmp_path.parent/'run', tmp_path)
     assert len(got) == 18 and not got.skipped and '.csv (1)' in '; '.join(got.notes)
 

@@ -78,7 +78,7 @@ def test_changes_made_before_the_first_step_count(lab):
     run = lab.start()
     press(lab, 'set', key='rate', value=.2)
     until(lambda: run.history)
-    assert run.trainer.noise.rate == pytest.approx(.2, abs=.02) or lab.later == ['rate']
+    assert run.trainer.data.noise.rate == pytest.approx(.2, abs=.02) or lab.later == ['rate']
 
 def test_saved_and_loaded(lab, tmp_path):
     run = lab.start()

@@ -16,7 +16,8 @@ from noisylab.methods.base import make_method
 from noisylab.session.session import Session
 from noisylab.session.requests import _OPEN, SessionEnded
 from noisylab.training.spec import Spec
-from noisylab.training.trainer import Trainer, training_state
+from noisylab.training.checkpoint import training_state
+from noisylab.training.trainer import Trainer
 
 SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=4, batch=50, watch=300, seed=2)
 FINAL = ('done', 'stopped', 'failed')

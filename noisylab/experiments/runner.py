@@ -18,7 +18,8 @@ from threading import Thread
 from typing import Callable
 
 from ..errors import UserError
-from ..training.spec import Spec, usable_cores, spec_from_dict
+from ..training.environment import usable_cores
+from ..training.spec import Spec, spec_from_dict
 
 # %% ../../nbs/10_experiments/01_runner.ipynb #dfd54ec3
 def answers_spec(
@@ -39,7 +40,9 @@ def run_spec(
     until: float | None = None, # when to stop and save, as `time.time()` counts
 ) -> dict | None:               # the row; None: it was stopped before its end
     "The row of `spec`, training only what is missing."
-    from noisylab.training.trainer import Trainer, read_checkpoint
+    from noisylab.training.callbacks import TimeLimit
+    from noisylab.training.checkpoint import read_checkpoint
+    from noisylab.training.trainer import Trainer
     late = lambda: until is not None and time.time() >= until
     if threads: import torch; torch.set_num_threads(threads)
     folder = Path(folder)
@@ -50,8 +53,9 @@ def run_spec(
         raise UserError(f"{folder} holds another run ({other['method']}, seed {other['seed']}); "
                         "name another folder or delete it")
     if done or late(): return done
-    trainer = Trainer.resume(folder) if begun else Trainer(spec, folder, 5)
-    trainer.on_step.append(lambda t: t.stop() if late() else None)
+    limit = [] if until is None else [TimeLimit(until=until)]
+    trainer = Trainer.resume(folder, callbacks=limit) if begun else \
+              Trainer(spec, out=folder, checkpoint_every=5, callbacks=limit)
     row = trainer.fit(progress=progress)
     return row if trainer.epoch == trainer.spec.epochs else None
 

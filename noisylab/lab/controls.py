@@ -14,7 +14,9 @@ from ..training.defaults import advised_width
 from ..errors import UserError
 from ..methods.base import METHODS, find_method, make_method
 from ..data.noise import NOISE_OPTIONS
-from ..training.spec import Spec, resolve_device, spec_from_dict, reopen_fields, resolve_spec, absolute_paths
+from ..training.defaults import reopen_fields, resolve_spec
+from ..training.environment import resolve_device
+from ..training.spec import Spec, absolute_paths, spec_from_dict
 
 # %% ../../nbs/09_lab/01_controls.ipynb #b7b1b66a
 def _control(key, label, group, kind, hint='', live=False, lo=0, hi=1, step=.01, log=False, unit='', options=()):
@@ -73,7 +75,7 @@ SIDES = dict(digits=8, cifar10=32, cifar100=32)     # of the images, in pixels
 
 # %% ../../nbs/09_lab/01_controls.ipynb #bc85b823
 def method_values(
-    method: str,    # one of `METHOD_TITLES`
+    method: str,    # one of `METHODS`
 ) -> dict:          # setting → value
     "The settings of a method that have a control, as the method has them itself."
     cls, other = find_method(method)
@@ -114,7 +116,7 @@ def unused_controls(
     ways = method_values(shown['method'])
     off = [k for k in METHOD_KEYS if k not in ways]
     off += [] if 'rate' in NOISE_OPTIONS[shown['noise']] else ['rate']
-    off += [] if make_method(shown['method']).strong else ['n', 'm']
+    off += [] if 'strong' in make_method(shown['method']).views else ['n', 'm']
     return off + ([k for k in ('lam', 'clusters') if k not in off and not shown['w_cluster']])
 
 # %% ../../nbs/09_lab/01_controls.ipynb #1f510ea0

@@ -18,7 +18,8 @@ from .controls import CONTROLS
 from ..data.images import Images
 from ..errors import UserError
 from ..metrics.embedding import Mapper
-from ..training.loop import LIVE_FIELDS, check_parts
+from ..training.spec import LIVE_FIELDS
+from ..training.trainer import read_request
 from ..methods.base import make_method
 from ..session.session import Session
 from ..session.view import ENDED_STATES
@@ -42,7 +43,7 @@ def describe_run(
     if status == 'failed': return 'error', f'This run has failed: {message}'
     if status != 'stopped' and message: return 'warning', as_sentence(message)
     if status in ('ready', 'starting') or tr is None: return 'info', 'Loading the images and building the network …'
-    n, made = len(tr.fit_index), tr.noise
+    n, made = len(tr.data.fit_index), tr.data.noise
     of = f'{n:,} images' + (f', {100*made.rate:.0f}% of their labels wrong' if made else '')
     if status == 'running': return 'info', f'Training on {of}. Move a slider with a green dot and watch what happens.'
     acc = ''
@@ -87,7 +88,8 @@ class Runs(Said):
         mapper=None,                    # makes maps; None: a worker process, begun with the first run
     ):
         if spec is None: spec = Spec(**controls.PRESETS[0]['spec'] if train is None else {})
-        check_parts(spec, train=train, test=test)
+        spec, parts = read_request(spec, train=train, test=test)
+        train, test = parts.get('train'), parts.get('test')
         self.base, self.parts, self.mapper = spec, dict(train=train, test=test), mapper
         self._lock, self.closed = RLock(), False
         self.runs, self._ids, self._names, self._count, self._homes = [], {}, {}, 0, {}

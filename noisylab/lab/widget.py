@@ -104,8 +104,9 @@ def curves_message(
     events = [dict(x=_round(e['step']/per_epoch), text=describe_event(e)) for e in session.events] if tr else []
     return dict(epoch=[r['epoch'] for r in h], terms=terms, events=events,
                 frames=[f.epoch for f in list(session.frames)], epochs=tr.spec.epochs if tr else 1,
-                known=tr is not None and tr.train.true is not None,
-                n_classes=tr.train.n_classes if tr else 0, **{k: [_round(r.get(k)) for r in h] for k in CURVE_KEYS})
+                known=tr is not None and tr.data.train.true is not None,
+                n_classes=tr.data.train.n_classes if tr else 0,
+                **{k: [_round(r.get(k)) for r in h] for k in CURVE_KEYS})
 
 # %% ../../nbs/09_lab/03_widget.ipynb #a851ba1d
 def images_message(

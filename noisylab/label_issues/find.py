@@ -288,9 +288,11 @@ from dataclasses import replace
 from ..training.defaults import label_issue_advice, survey_images
 from ..data.validation import WriteError
 from ..data.sources import DATASET_NAMES, load_all
-from ..training.loop import network_outputs
+from ..training.evaluation import network_outputs
 from .scores import mean_probability
-from ..training.spec import OWN_PREFIX, Spec, resolve_device, resolve_spec
+from ..training.defaults import resolve_spec
+from ..training.environment import resolve_device
+from ..training.spec import OWN_PREFIX, Spec
 from ..metrics.tracker import Tracker
 from ..training.trainer import Trainer
 
@@ -324,9 +326,9 @@ class HeldOutTrainer(Trainer):
         held: Images,                   # with their given labels
         **parts,                        # as of `Trainer`
     ):
-        super().__init__(spec, out, checkpoint_every, **parts)
+        super().__init__(spec, out=out, checkpoint_every=checkpoint_every, **parts)
         self.held, self.held_tracker = held.to(self.spec.device), Tracker(len(held), held.n_classes)
-        self.on_epoch.append(HeldOutTrainer.note)
+        self.callbacks.append(HeldOutTrainer.note)
 
     def note(self):
         "Track what the network says now, once an epoch."
@@ -386,10 +388,10 @@ def _room(images, parts=1):
 def _trained(kind, spec, out, progress, parts):
     "A training of that kind, done; from its checkpoint where there is one."
     every = max(1, (spec.epochs or 100)//10)
-    if not (out and (Path(out)/'checkpoint.pt').exists()): tr = kind(spec, out, every, **parts)
+    if not (out and (Path(out)/'checkpoint.pt').exists()): tr = kind(spec, out=out, checkpoint_every=every, **parts)
     else:
         tr = kind.resume(out, **parts)
-        want = resolve_spec(spec, tr.loaded.shape[1], tr.loaded.n_classes, parts.get('method'))
+        want = resolve_spec(spec, tr.data.loaded.shape[1], tr.data.loaded.n_classes, parts.get('method'))
         for k, was in vars(tr.spec).items():
             if k in PORTABLE_FIELDS or str(was).startswith(OWN_PREFIX) or was == getattr(want, k): continue
             raise UserError(
@@ -549,13 +551,13 @@ def run_label_issues(
     "The labels that a run doubts."
     check_share(share)
     tr = Trainer.resume(folder, device, **parts)
-    images, t = tr.train.to('cpu'), tr.tracker
+    images, t = tr.data.train.to('cpu'), tr.tracker
     _usable(images)
     _room(images)
     if len(t.epochs) and (t.labels >= 0).all(): said, how = t, f'over {len(t.epochs)} epochs'
     else:
         one = Tracker(len(images), images.n_classes)
-        one.update(torch.arange(len(images)), network_outputs(tr, tr.train)['logits'], tr.labels)
+        one.update(torch.arange(len(images)), network_outputs(tr, tr.data.train)['logits'], tr.labels)
         one.end_epoch()
         said, how = one, 'after the last epoch (its history is there if all images are watched: --watch)'
     note = f'found by {tr.spec.method}, {how}; epoch {tr.epoch} of {tr.spec.epochs}'

@@ -22,9 +22,10 @@ import torch.nn.functional as F
 from ..data.validation import write_atomic
 from ..data.images import Images
 from ..errors import UserError
-from ..training.loop import Steered, network_outputs, restored_images
+from ..training.evaluation import network_outputs, restored_images
+from ..training.trainer import Trainer
 from ..metrics.memorization import SampleViews
-from ..training.trainer import Snapshot, make_snapshot
+from ..training.evaluation import Snapshot, make_snapshot
 
 # %% ../../nbs/06_session/01_frames.ipynb #2fc565f9
 @dataclass(frozen=True, eq=False)
@@ -156,27 +157,27 @@ class WatchedImages:
                            f.loss[at].astype(np.float32))
 
 def choose_watched(
-    trainer: Steered,
+    trainer: Trainer,
     n_map: int = 1000,      # images on the map
 ) -> WatchedImages:
     "What is watched in a training."
-    n, true = len(trainer.watch), trainer.train.true
-    true = None if true is None else true.cpu()[trainer.watch].numpy().astype(np.int16)
-    return WatchedImages(trainer.watch.numpy(), true, np.arange(n)[::max(1, -(-n//n_map))], trainer.loaded.classes,
-                   trainer.loaded)
+    d, n, true = trainer.data, len(trainer.data.watch_index), trainer.data.train.true
+    true = None if true is None else true.cpu()[d.watch_index].numpy().astype(np.int16)
+    return WatchedImages(d.watch_index.numpy(), true, np.arange(n)[::max(1, -(-n//n_map))], d.loaded.classes, d.loaded)
 
 def choose_pinned(
-    trainer: Steered,
+    trainer: Trainer,
     n: int = 8,
 ) -> np.ndarray:    # places among the watched images
     "Images to pin: one of each class, then the next ones, whatever the noise."
-    labels = (trainer.loaded.labels if trainer.loaded.true is None else trainer.loaded.true).cpu()[trainer.watch]
+    images, watch = trainer.data.loaded, trainer.data.watch_index
+    labels = (images.labels if images.true is None else images.true).cpu()[watch]
     first = np.unique(labels.numpy(), return_index=True)[1]
     return np.r_[first, np.setdiff1d(np.arange(len(labels)), first)][:n]
 
 # %% ../../nbs/06_session/01_frames.ipynb #bdba9671
 def restoration_errors(
-    trainer: Steered,
+    trainer: Trainer,
     k: int = 8,         # images an operation
 ) -> dict | None:       # operation → (images, mean squared error in 0..1 before, and after); None without a decoder
     "How well the network undoes each augmentation operation."
@@ -184,43 +185,44 @@ def restoration_errors(
     if not getattr(tr.method, 'w_rec', 0) or not tr.strong.n: return None
     names = tr.strong.ops
     one = replace(tr.strong, n=1)
-    index = tr.watch[torch.arange(k*len(names)) % len(tr.watch)]
+    index = tr.data.watch_index[torch.arange(k*len(names)) % len(tr.data.watch_index)]
     draws = one.draw(len(index), tr.spec.seed, 0)
     draws.op[0] = torch.arange(len(names)).repeat_interleave(k).to(draws.op.dtype)
-    x = tr.train.take(index).to(tr.spec.device)
+    x = tr.data.train.take(index).to(tr.spec.device)
     strong = one.apply(x, draws)
     error = lambda y: ((y.float() - x.float())/255).square().flatten(1).mean(1).view(len(names), k).mean(1).tolist()
     return {o: (k, b, a) for o, b, a in zip(names, error(strong), error(restored_images(tr, strong)))}
 
 # %% ../../nbs/06_session/01_frames.ipynb #a16e6872
 def quick_snapshot(
-    trainer: Steered,
+    trainer: Trainer,
 ) -> Snapshot:
     "What the network says of the watched images now, as at the end of an epoch but without a record."
     tr = trainer
-    w, given = network_outputs(tr, tr.train, tr.watch), tr.labels[tr.watch.to(tr.labels.device)]
+    w, given = network_outputs(tr, tr.data.train, tr.data.watch_index), tr.labels[tr.data.watch_index.to(tr.spec.device)]
     loss = F.cross_entropy(w['logits'], given, reduction='none')
     return make_snapshot(w, loss, {})
 
-def watched_labels(trainer: Steered) -> np.ndarray:   # n int16
+def watched_labels(trainer: Trainer) -> np.ndarray:   # n int16
     "The given labels of the watched images, as they are now."
     labels = trainer.labels
-    return labels[trainer.watch.to(labels.device)].cpu().numpy().astype(np.int16)
+    return labels[trainer.data.watch_index.to(labels.device)].cpu().numpy().astype(np.int16)
 
 def pinned_views(
-    trainer: Steered,
+    trainer: Trainer,
     pinned: np.ndarray,     # p, places among the watched images
 ) -> dict:                  # `original`, `augmented`, `restored_images` and `ops` of a `Frame`
     "Pinned images as they are augmented and restored now."
-    tr, index = trainer, trainer.watch[torch.as_tensor(pinned)]
-    x, draws = tr.train.take(index).to(tr.spec.device), tr.strong.draw(len(tr.train), tr.spec.seed, 0)[index]
+    tr, index = trainer, trainer.data.watch_index[torch.as_tensor(pinned)]
+    x, draws = tr.data.train.take(index), tr.strong.draw(len(tr.data.train), tr.spec.seed, 0)[index]
+    x = x.to(tr.spec.device)
     strong = tr.strong.apply(x, draws)
     again = restored_images(tr, strong)
     return dict(original=_small(_pixels(x)), augmented=_small(_pixels(strong)),
                 restored=None if again is None else _small(_pixels(again)), ops=tuple(tr.strong.names(draws)))
 
 def make_frame(
-    trainer: Steered,
+    trainer: Trainer,
     seen: Snapshot,             # of this moment
     pinned: np.ndarray,         # p, places among the watched images
     before: Frame | None = None,    # what has not changed is shared with it
@@ -228,7 +230,7 @@ def make_frame(
     "A frame of this moment."
     tr, n = trainer, trainer.steps_per_epoch
     cluster = seen.cluster if getattr(tr.method, 'w_cluster', 0) else None      # an idle head says nothing
-    noise = None if tr.noise is None else tr.noise.matrix.astype(np.float32)
+    noise = None if tr.data.noise is None else tr.data.noise.matrix.astype(np.float32)
     new = Frame(tr.epoch + tr.in_epoch/n if tr.in_epoch else tr.epoch, tr.step, seen.record or None, seen.pred,
                 np.nan_to_num(seen.loss), watched_labels(tr), cluster, pinned, **pinned_views(tr, pinned), noise=noise)
     if before is None: return new
@@ -277,7 +279,7 @@ def read_frames(
 
 # %% ../../nbs/06_session/01_frames.ipynb #80e49d97
 class FrameRecorder:
-    "Keeps a frame an epoch beside a run: `trainer.on_epoch.append(Recorder(trainer))`."
+    "Keeps a frame an epoch beside a run: `trainer.callbacks.append(FrameRecorder(trainer))`."
     def __init__(self,
         trainer,                # a `Trainer` with a run folder
         mapper=None,            # (s×d features, s×2 the last map or None) → s×2, such as `metrics.embedding.tsne`

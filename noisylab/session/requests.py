@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 from ..errors import UserError
-from ..training.loop import check_change
+from ..training.spec import check_change
 from ..methods.base import make_method
 from ..training.spec import Spec
 from .view import ENDED_STATES, RunView
@@ -130,7 +130,7 @@ class Steering(Wishing):
         "Have `job` done between two steps."
         res, mine = Future(), self._thread is threading.current_thread()
         if mine and self.trainer.stepping:
-            raise UserError('a step is being taken just now; ask in on_step or on_epoch, which come between two steps')
+            raise UserError('a step is being taken just now; ask in a callback, which comes between two steps')
         with self._lock:
             late = mine or self.status in ENDED_STATES or self._thread is None
             if not late: self._jobs.append((res, job)); self._call()

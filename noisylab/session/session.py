@@ -27,10 +27,10 @@ from . import frames as store
 from .fork import capture_state, fork_spec, take_over_state
 from .frames import (choose_pinned, make_frame, watched_labels, quick_snapshot, pinned_views,
                                      restoration_errors, choose_watched)
-from ..training.loop import check_parts
 from ..training.spec import Spec, relocate_spec
 from .requests import Interrupted, Yielding, _fulfil
-from ..training.trainer import Trainer, load_handed_over, read_checkpoint, rebuild_trainer
+from ..training.checkpoint import load_handed_over, read_checkpoint
+from ..training.trainer import Trainer, read_request, rebuild_trainer
 from .view import ENDED_STATES
 
 # %% ../../nbs/06_session/06_session.ipynb #5b284420
@@ -53,7 +53,8 @@ class Keeping(Yielding):
     def _due(self, now):
         "Is it time to look within an epoch?"
         tr = self.trainer
-        if self._cost is None: self._cost = (now - self._start)/tr.in_epoch*len(tr.watch)/tr.spec.batch/3  # a guess
+        if self._cost is None:      # a guess
+            self._cost = (now - self._start)/tr.in_epoch*len(tr.data.watch_index)/tr.spec.batch/3
         wait = max(1., self._cost) if self.latest is None else max(3., 30*self._cost)
         return now - (self._looked or self._start) > wait
 
@@ -200,7 +201,8 @@ class Training(Running):
         except UserError as e: return self.tell('change', str(e))
         anew = tr.events[-1].get('anew')
         self.tell('change', anew and f'Anew from here: {anew}')
-        if (tr.train.true is None) != (self.watched.true is None): self.watched = choose_watched(tr, self.n_map)
+        known = tr.data.train.true is not None
+        if known != (self.watched.true is not None): self.watched = choose_watched(tr, self.n_map)
 
 # %% ../../nbs/06_session/06_session.ipynb #2b0881f6
 class Stepping(Training):
@@ -298,7 +300,8 @@ class Session(Saved):
         mapper=None,                    # makes the map, see `metrics.embedding.Mapper`; None: no map
         **parts,                        # `net`, `layer`, `method` of `Trainer`
     ):
-        check_parts(spec, train=train, test=test, **parts)
+        spec, own = read_request(spec, train=train, test=test, **parts)
+        train, test, parts = own.pop('train', None), own.pop('test', None), own
         for k, v, least in (('n_map', n_map, 1), ('n_pinned', n_pinned, 0), ('memory', memory, 1)):
             if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least:
                 raise UserError(f'{k}={v!r}; expected a whole number, at least {least}')

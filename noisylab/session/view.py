@@ -93,9 +93,9 @@ class RunView(Messages):
     @property
     def net(self): return self.trainer and self.trainer.net
     @property
-    def train(self): return self.trainer and self.trainer.train
+    def train(self): return self.trainer and self.trainer.data.train
     @property
-    def test(self): return self.trainer and self.trainer.test
+    def test(self): return self.trainer and self.trainer.data.test
     @property
     def live(self) -> dict | None:
         "The newest means of the running loss terms."

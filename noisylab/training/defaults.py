@@ -41,7 +41,7 @@ def resolve_spec(
             dict(n=2, m=9, crop=4, flip=True, epochs=300, batch=128, ops='cutout')
     open_ |= dict(val=method.holdout) | OPTIMIZER_DEFAULTS.get(spec.optimizer, dict(lr=.1))
     if spec.schedule == 'author':
-        phases = method.stages(n_classes)
+        phases = method.phases(n_classes)
         open_ |= method.author(n_classes) | dict(lr=phases[0].lr, epochs=round(sum(p.epochs for p in phases)))
     open_ = {k: v for k, v in open_.items() if getattr(spec, k) in (None, 'auto')}
     model, device = default_model(side) if spec.model == 'auto' else spec.model, resolve_device(spec.device)

@@ -89,7 +89,8 @@ def score_images(
     labels = (images.labels if images.true is None else images.true).to(trainer.spec.device)
     logits = network_outputs(trainer, images)['logits']
     pred = logits.argmax(1)
-    return dict(n=len(images), accuracy=percent_equal(pred, labels), loss=float(F.cross_entropy(logits, labels)),
+    loss = float(F.cross_entropy(logits, labels))
+    return dict(n=len(images), accuracy=percent_equal(pred, labels), loss=loss,
                 labels='given' if images.true is None else 'true',
                 classes_predicted=count_in_use(torch.bincount(pred.cpu(), minlength=images.n_classes)))
 

@@ -40,7 +40,7 @@ class LRSchedule:
         self.schedule, self.warmup, self.own = schedule, warmup, own
         self.cuts = [0, *(a for a, p in zip(bounds, phases) if p.restart and a), bounds[-1]]
 
-    def _share(self, step, start, end, skip=0):     # of the steps between two epochs that are done, after `skip` of them
+    def _share(self, step, start, end, skip=0):     # of the steps between two epochs that is done, but for `skip`
         return (step - start*self.per_epoch - skip)/((end - start)*self.per_epoch - skip)
 
     def lr(self, step: int) -> float:

@@ -41,9 +41,9 @@ def net_maker(
     "The `make_model` of a run, as `Method.build` gets it."
     made = []
     def make(seed: int | None = None):
-        if net is not None and made:
+        if isinstance(net, nn.Module) and made:
             raise UserError(f'{type(method).__name__} trains more than one network and was handed one module as net=; '
-                            'name a model instead, Spec(model=…)')
+                            'hand over a function that makes one')
         made.append(1)
         return make_model(spec.model if net is None else net, shape, n_classes, mean, std, spec.width, layer,
                           spec.seed if seed is None else seed, **heads or method.heads(n_classes))
@@ -81,7 +81,8 @@ def load_classifier(
     if net is None and spec.model.startswith(OWN_PREFIX):
         raise UserError(f'the model of {run} is {spec.model}; hand over net= again (in Python)')
     shape, classes = tuple(known['shape']), tuple(known['classes'])
-    if method is None: method = Method() if spec.method.startswith(OWN_PREFIX) else make_method(spec.method, **spec.settings)
+    own = spec.method.startswith(OWN_PREFIX)
+    if method is None: method = Method() if own else make_method(spec.method, **spec.settings)
     zero = [0.]*shape[0]        # mean and deviation come with the weights
     spec = replace(spec, model=split_weights(spec.model)[0])    # without the file of pretrained weights
     made = build_net(method, net_maker(spec, method, shape, len(classes), zero, zero, net, layer, decoder=False))

@@ -31,7 +31,8 @@ from ..metrics.tracker import Tracker
 from ..models.random_numbers import seeded
 from ..models.robust_net import FeatureTap, memory_format, model_cost, see_images, split_weights
 from .batches import Batches, prepare_data
-from .callbacks import Checkpointer, Progress, Recorder, TrackSamples, make_callbacks, notify, write_history
+from .callbacks import Checkpointer, Progress, Recorder, TrackSamples
+from .callbacks import make_callbacks, notify, write_history
 from .checkpoint import load_handed_over, read_checkpoint, restore_state, training_state
 from .defaults import advise
 from .environment import describe_hardware, git_commit, package_versions
@@ -53,15 +54,14 @@ def check_parts(
         raise UserError('test= was given without train=; expected both, or train= alone (nothing is tested then)')
     images = Images, 'Images, as noisylab.load gives them'
     kinds = dict(train=images, test=images, layer=(str, 'the name of a layer of net'),
-                 net=(nn.Module, 'a torch.nn.Module, B×C×H×W → logits'),
-                 method=(Method, "a Method; one of ours goes by its name, Spec(method='ce')"))
+                 net=((nn.Module, Callable), 'a torch.nn.Module, B×C×H×W → logits, or a function that makes one'),
+                 method=(Method, "a Method; one of ours goes by its name, Spec(method='ce')"),
+                 lr_schedule=(Callable, 'a function of the progress of training, 0 to 1'),
+                 optimizer=(Callable, "a torch.optim class or a function (parameters, lr=…) → optimizer; ours go by "
+                                      "name, optimizer='adam'"))
     for k, (kind, what) in kinds.items():
         v = parts.get(k)
         if v is not None and not isinstance(v, kind): raise UserError(f'{k} is a {type(v).__name__}; expected {what}')
-    for k, what in dict(optimizer="a torch.optim class or a function (parameters, lr=…) → optimizer; ours go by name, "
-                                  "optimizer='adam'", lr_schedule='a function of the progress of training, 0 to 1').items():
-        if (v := parts.get(k)) is not None and not callable(v):
-            raise UserError(f'{k} is a {type(v).__name__}; expected {what}')
     for what in ('shape', 'n_classes') if test is not None else ():
         a, b = getattr(train, what), getattr(test, what)
         if a != b: raise UserError(f'{what}: {a} in train and {b} in test; expected the same, load them together')
@@ -125,7 +125,7 @@ class Trainer:
         *,
         train: Images | None = None,    # images to train on, instead of loading data
         test: Images | None = None,     # None beside `train`: nothing is tested
-        net: nn.Module | None = None,   # your own classifier, B×C×H×W → logits, instead of `model`
+        net: Any = None,                # your own classifier, B×C×H×W → logits, or a function that makes it
         layer: str | None = None,       # its feature layer, see `models.robust_net.FeatureTap`
         method: Any = None,             # a name, or a `Method` of your own
         optimizer: Any = None,          # a name, or a torch.optim class or function (parameters, lr=…) → optimizer
@@ -149,13 +149,14 @@ class Trainer:
         self.method = parts.get('method') or make_method(spec.method, **spec.settings)
         self.foreign = spec.engine == 'eager' and not {'net', 'method', 'optimizer'}.isdisjoint(parts)
         with self.random():
-            self.phases = self.method.stages(C)
+            self.phases = self.method.phases(C)
             self.bounds = phase_bounds(self.phases, spec.epochs)
             self.method.begin(C, len(images), spec.device)
             self.method.plan(self.bounds)
             self.method.relabel(self.labels)
         mean, std = images.stats(self.data.workers)
-        self.net = build_net(self.method, net_maker(spec, self.method, images.shape, C, mean, std, net, parts.get('layer')))
+        make = net_maker(spec, self.method, images.shape, C, mean, std, net, parts.get('layer'))
+        self.net = build_net(self.method, make)
         see_images(self.net, images)
         self.net.to(spec.device, memory_format=memory_format(self.net, spec.device))
         self.foreign |= spec.engine == 'eager' and any(isinstance(m, FeatureTap) for m in self.net.modules())
@@ -164,8 +165,9 @@ class Trainer:
                                    spec.average)
         n = len(self.data.fit_index)
         self.steps_per_epoch = -(-(n - (n % spec.batch == 1))//spec.batch)
+        own_schedule = parts.get('lr_schedule') or named_schedule(spec.schedule)
         self.lr_schedule = LRSchedule(self.phases, self.bounds, self.steps_per_epoch, spec.lr, spec.schedule, spec.warmup,
-                                      parts.get('lr_schedule') or named_schedule(spec.schedule))
+                                      own_schedule)
         restarts = any(p.restart for p in self.phases)
         self.first = {k: v.clone() for k, v in self.net.state_dict().items()} if restarts else None
         self.weak, self.strong = WeakAugment(spec.crop, spec.flip), RandAugment(spec.n, spec.m, spec.ops)
@@ -267,7 +269,8 @@ class Trainer:
                 self.take_step.seed = self.seed()
                 self.take_step(Batch(idx, self.labels[idx], weak, strong))
                 self.step += 1; self.in_epoch += 1; self.n_seen += len(idx)
-                if self.take_step.failed and self.spec.engine != 'eager': self.spec = replace(self.spec, engine='eager')
+                failed = self.take_step.failed and self.spec.engine != 'eager'
+                if failed: self.spec = replace(self.spec, engine='eager')
                 if self.spec.device == 'cpu': self._check_loss()
             finally: self.stepping = False
 
@@ -282,8 +285,9 @@ class Trainer:
             self.begun = self.epoch
         self.net.train()
         order = self.method.order(d.fit_index, self.epoch, sp.seed) if hasattr(self.method, 'order') else None
-        self.feed = Batches(d.train, d.fit_index, sp.batch, self.weak, self.strong if self.method.strong else None,
-                            sp.seed, self.epoch, sp.device, self.in_epoch*sp.batch, workers=d.workers, order=order)
+        strong = self.strong if 'strong' in self.method.views else None
+        self.feed = Batches(d.train, d.fit_index, sp.batch, self.weak, strong, sp.seed, self.epoch, sp.device,
+                            self.in_epoch*sp.batch, workers=d.workers, order=order)
 
     def _restart(self):
         "Go back to the first weights; the optimizer forgets."
@@ -331,7 +335,7 @@ class Trainer:
             self.lr_schedule.base = now.lr
             if 'm' in new:
                 self.strong = replace(self.strong, m=now.m)
-                if self.feed and self.method.strong: self.feed.restrong(self.strong)
+                if self.feed and 'strong' in self.method.views: self.feed.restrong(self.strong)
             self.events.append({'step': self.step, **new} | ({'anew': anew} if anew else {}))
 
     # Asking
@@ -356,8 +360,8 @@ class Trainer:
         index = {'train': self.data.fit_index, 'val': self.data.val_index}[which]
         if not len(index):
             raise UserError(f'{self.spec.method} needs images held out with their given labels; give val=0.1')
-        p, index = network_outputs(self, self.data.train, index)['logits'].softmax(1), index.to(self.spec.device)
-        return TrainPredictions(index, p, self.labels[index])
+        out, index = network_outputs(self, self.data.train, index), index.to(self.spec.device)
+        return TrainPredictions(index, out['logits'].softmax(1), self.labels[index], out['features'])
 
     def result(self) -> dict:
         "The run as one row, see `result_row`."
@@ -404,7 +408,8 @@ def rebuild_trainer(
     return tr
 
 LEARNED_SHARES = 'relabelled', 'learned_true', 'pruned', 'pruned_wrong'
-ROW_FIELDS = ('data', 'noise', 'rate', 'method', 'epochs', 'seed', 'n_train', 'best', 'last', 'seconds', 'device', 'commit')
+ROW_FIELDS = ('data', 'noise', 'rate', 'method', 'epochs', 'seed', 'n_train', 'best', 'last', 'seconds', 'device',
+              'commit')
 
 def result_row(trainer: Trainer) -> dict:
     "A run as one row: `ROW_FIELDS` first, then what explains it."
