@@ -108,7 +108,7 @@ def read_grid(
         raise UserError(f'{path} is no TOML: {e}; expected a grid, as noisylab table --help shows') from None
 
 GRID_NAMES = ('paper-table1.toml', 'paper-table2.toml', 'paper-table3.toml', 'paper-table4.toml',
-         'cifar10-cpu.toml', 'human-labels.toml')
+         'cifar10-cpu.toml', 'human-labels.toml', 'fast-table.toml')
 
 # %% ../../nbs/10_experiments/02_grid.ipynb #f25b33c4
 def read_rows(
