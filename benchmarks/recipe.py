@@ -127,8 +127,9 @@ def search(args):
     a = next(iter(table.asked.values()))
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     recipe = dict(chosen=chosen, reading=together(chosen), epochs=a.spec.epochs, data=a.spec.data, noise='symmetric',
-                  rate=.6, seed=a.spec.seed, compared=seen, spec=more, hardware=describe_hardware(device),
-                  versions=package_versions(), commit=git_commit())
+                  rate=.6, seed=a.spec.seed, compared=seen, spec=more,
+                  hardware=describe_hardware(device), versions=package_versions(),
+                  commit=git_commit())
     (args.out/'recipe.json').write_text(json.dumps(recipe, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     print(f"\n{'':40}{'agrees':>8}{'difference':>12}{'SE':>6}")
     for label, s in seen.items(): print(f"{label:40}{s['val_given']:8.2f}{s['difference']:+12.2f}{s['se']:6.2f}")

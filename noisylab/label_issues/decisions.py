@@ -155,14 +155,15 @@ class Decisions(Mended):
     ):
         "Write all suspects and what was decided: `COLUMNS`."
         name, all_of = self.classes, zip(self.ids, self.given, self.suggested, self.score, self.label, self.reason)
-        write_csv(path, DECISION_COLUMNS, ((i, name[g], name[s], f'{v:.6g}', self.word(p), name[y] if y >= 0 else '', why)
-                                  for p, (i, g, s, v, y, why) in enumerate(all_of)))
+        write_csv(path, DECISION_COLUMNS, ((i, name[g], name[s], f'{v:.6g}', self.word(p), name[y] if y >= 0 else '',
+                                            why) for p, (i, g, s, v, y, why) in enumerate(all_of)))
 
     def load(self,
         path: str | Path,   # what `save` wrote
     ) -> int:               # how many answers came from it
         "Take over the answers of a file, as one step; of images that are not listed here none."
-        rows, place, name = read_csv(path).records('id', 'decision', 'label'), name_finder(self.ids), name_finder(self.classes)
+        rows = read_csv(path).records('id', 'decision', 'label')
+        place, name = name_finder(self.ids), name_finder(self.classes)
         new, known = self.label.copy(), 0
         for n, r in rows:
             if (at := place(r['id'])) is None or r['decision'] == 'open': continue

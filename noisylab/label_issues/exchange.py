@@ -72,6 +72,7 @@ def from_cleanlab(
     others = np.where(np.eye(p.shape[1], dtype=bool)[given], -1, p).argmax(1)
     best, noise = np.where(p.argmax(1) == given, others, p.argmax(1)), estimate_noise(p, given)
     why = np.array(issue_reasons(index, p, given, best[index], images.classes), object)
-    sure = (np.arange(len(index)) < round(noise.least*len(given))) & clearly_likelier(p, given, best)[index] & noise.learned
+    first = np.arange(len(index)) < round(noise.least*len(given))
+    sure = first & clearly_likelier(p, given, best)[index] & noise.learned
     notes = *noise.doubts, *find_duplicate_labels(images, p).notes(images.ids), 'found by cleanlab'
     return LabelIssues(images, index, best[index], score[index], why, score, sure, noise, notes)

@@ -125,7 +125,8 @@ class ListedIssues:
         said = [f'{len(self):,} of {len(self.images):,} labels are suspected{sure}', *self.notes]
         if self.noise:
             said.insert(1, str(self.noise))
-            pairs = [f'{self.classes[i]} → {self.classes[j]} {v:.1%}' for i, j, v in confused_pairs(self.noise.joint, 3)]
+            pairs = [f'{self.classes[i]} → {self.classes[j]} {v:.1%}'
+                     for i, j, v in confused_pairs(self.noise.joint, 3)]
             if pairs: said.insert(2, 'mostly given → supposed: ' + ', '.join(pairs))
         return '\n'.join(said)
 
@@ -230,7 +231,8 @@ def _from_json(path, text):
     try:
         d = json.loads(text)
         rows = [{k: str(r[k]) for k in ISSUE_COLUMNS if k in r} for r in d['suspects']]
-        noise = d.get('noise') and NoiseEstimate(**{k: np.array(v) if k in MATRIX_FIELDS else v for k, v in d['noise'].items()})
+        noise = d.get('noise') and NoiseEstimate(**{k: np.array(v) if k in MATRIX_FIELDS else v
+                                                    for k, v in d['noise'].items()})
         return rows, noise, tuple(map(str, d.get('notes', ())))
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
         raise UserError(f'{path} is no list of suspects ({e}); expected what to_json wrote') from None
@@ -363,7 +365,7 @@ def make_folds(
     return res
 
 # %% ../../nbs/07_label_issues/02_find.ipynb #c775540f
-PORTABLE_FIELDS = 'data', 'root', 'device', 'engine', 'precision', 'workers', 'settings'     # may differ when it goes on
+PORTABLE_FIELDS = 'data', 'root', 'device', 'engine', 'precision', 'workers', 'settings'   # may differ
 
 def _usable(images):
     "Raise unless these are images of two classes or more."
@@ -389,7 +391,8 @@ def _trained(kind, spec, out, progress, parts):
         tr = kind.resume(out, **parts)
         want = resolve_spec(spec, tr.loaded.shape[1], tr.loaded.n_classes, parts.get('method'))
         for k, was in vars(tr.spec).items():
-            if k not in PORTABLE_FIELDS and not str(was).startswith(OWN_PREFIX) and was != getattr(want, k): raise UserError(
+            if k in PORTABLE_FIELDS or str(was).startswith(OWN_PREFIX) or was == getattr(want, k): continue
+            raise UserError(
                 f'{out} holds a training with {k}={was!r}, and {getattr(want, k)!r} is asked for; name another folder, '
                 'or ask for the same')
     try: tr.fit(progress and not tr.done)
@@ -477,7 +480,7 @@ def network_features(
 ) -> np.ndarray | None:     # N×d float16; None where they need more than `ROOM`
     "What the network makes of each image."
     if 2*len(images)*trainer.net.n_features > FEATURE_MEMORY: return None
-    return network_outputs(trainer, images)['features'].half().clamp(-6e4, 6e4).cpu().numpy()     # no infinity for float16
+    return network_outputs(trainer, images)['features'].half().clamp(-6e4, 6e4).cpu().numpy()
 
 # %% ../../nbs/07_label_issues/02_find.ipynb #6a2b09f3
 def training_for_issues(

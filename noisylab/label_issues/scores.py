@@ -165,8 +165,8 @@ def estimate_noise(
     squares -= np.square(off, out=off)/draws
     sd = np.sqrt(np.maximum(squares, 0, out=squares)/(draws - 1))
     named, had = (np.bincount(v, minlength=len(joint))/len(p) for v in (best, given))
-    return NoiseEstimate(1 - float(joint.trace()), float(np.std(rates, ddof=1)), matrix, sd, joint, surest_error_rate(p, given),
-                  float((best == given).mean()), float(named @ had))
+    return NoiseEstimate(1 - float(joint.trace()), float(np.std(rates, ddof=1)), matrix, sd, joint,
+                         surest_error_rate(p, given), float((best == given).mean()), float(named @ had))
 
 # %% ../../nbs/07_label_issues/01_scores.ipynb #6a869ea7
 def confused_pairs(

@@ -61,7 +61,8 @@ def test_folds_go_on_to_the_same_bits(images, tmp_path, monkeypatch, when):
 def test_another_training_does_not_pass_for_this_one(images, tmp_path):
     short = replace(SPEC, epochs=1)
     train_tracked(images, short, tmp_path, progress=False)
-    with pytest.raises(UserError, match='lr=0.05'): train_tracked(images, replace(short, lr=.01), tmp_path, progress=False)
+    with pytest.raises(UserError, match='lr=0.05'):
+        train_tracked(images, replace(short, lr=.01), tmp_path, progress=False)
     with pytest.raises(UserError, match='checksum'):
         train_tracked(images.with_labels(images.labels.flip(0)), short, tmp_path, progress=False)
 
@@ -143,7 +144,7 @@ def test_features_in_bounded_memory(images, monkeypatch):
     short = replace(SPEC, epochs=1)
     found = find_label_issues(images, short, progress=False)
     assert found.features.dtype == np.float16 and np.isfinite(found.features).all()
-    assert find_label_issues(images, short, 2, progress=False).features is None     # of several networks: not comparable
+    assert find_label_issues(images, short, 2, progress=False).features is None # of several
     monkeypatch.setattr('noisylab.label_issues.find.FEATURE_MEMORY', found.features.nbytes - 1)
     assert find_label_issues(images, short, progress=False).features is None
 
@@ -157,7 +158,7 @@ def test_only_what_is_sure_is_mended_unasked(images):
         found = rank_issues(images, np.where(at[:, None], says(top, other), says(.9, given)), 1. - at, share=.1)
         assert set(found.index) == set(np.flatnonzero(at)) and found.sure.all() == sure and found.sure.any() == sure
         assert len(found.changes()) == sure*at.sum() and len(found.changes(found.index)) == at.sum()
-    found = rank_issues(images, says(.9, other), np.arange(n)/n)     # that all labels are wrong is no network to believe
+    found = rank_issues(images, says(.9, other), np.arange(n)/n)     # no network to believe
     assert len(found) == n and not found.sure.any() and found.mended().labels.equal(images.labels)
 
 
