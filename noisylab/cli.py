@@ -74,7 +74,7 @@ def spec_from_args(
 ):                  # `Spec`, and {field: why} for what was chosen for images of one's own
     "The run that the options of `train` ask for."
     from noisylab.training.defaults import advise
-    from noisylab.data.sources import DATASET_NAMES
+    from noisylab.data.datasets import find_dataset
     from noisylab.training.spec import spec_from_dict, read_spec, reopen_fields
     from dataclasses import asdict
     base = asdict(read_spec(args.spec)) if args.spec else {}
@@ -84,7 +84,7 @@ def spec_from_args(
         base.pop('rate', None)
         if args.noise.split(':')[0] != base.get('noise', '').split(':')[0]: base.pop('noise_settings', None)
     said = reopen_fields(base, named_fields(args, base))
-    if said.get('data') in (None, *DATASET_NAMES): return spec_from_dict(said), {}
+    if 'data' not in said or find_dataset(said['data']): return spec_from_dict(said), {}
     return advise(**said)
 
 # %% ../nbs/11_cli.ipynb #859969a8

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .files import LIST_ENDINGS
+from .listing import LIST_ENDINGS
 from .validation import find_label_column, name_finder, parse_labels, read_csv, read_text
 from ..errors import UserError
 

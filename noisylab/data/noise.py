@@ -322,7 +322,7 @@ def find_noise(
 def check_noise(
     kind: Any,                  # see `find_noise`
     rate: float | None = None,  # 0..1; None (or 0) where the kind has its own
-    options: dict = {},         # option → value; None and False are as if not given
+    options: dict | None = None,    # option → value; None and False are as if not given
 ) -> float | None:              # the rate
     "Raise `UserError` unless `kind` takes this rate and these options."
     found, name = find_noise(kind), noise_name(kind)
@@ -333,7 +333,7 @@ def check_noise(
                             f'noise is meant, one of {kinds}')
         rate = None
     elif found.takes_rate or rate is not None: rate = as_rate(rate, name)
-    for k, v in options.items():
+    for k, v in (options or {}).items():
         if v is not None and v is not False and found.options is not None and k not in found.options:
             raise UserError(f"noise {name!r} has no setting {k!r}; it has {', '.join(found.options) or 'none'}")
     return rate

@@ -17,8 +17,10 @@ from itertools import product
 from pathlib import Path
 from typing import Callable
 
+from ..data.datasets import DATASETS, find_dataset
 from ..errors import UserError
 from ..methods.base import make_method
+from ..models.robust_net import TINY_SIDE
 from .runner import run_jobs, process_pool, run_spec
 from ..training.spec import SCHEDULE_FIELDS, Spec, usable_cores, spec_from_dict
 
@@ -198,10 +200,10 @@ def run_cost(
 ) -> float:     # in passes of cross-entropy over one image, evaluations left out
     "What a run costs."
     s, m = a.spec, make_method(a.spec.method, **a.spec.settings)
-    many = {'digits': 1437, 'cifar10': 50_000, 'cifar100': 50_000, 'clothing1m': 1_000_000}.get(s.data, 50_000)
-    n = s.train_size or many
-    epochs = s.epochs or (sum(st.epochs for st in m.phases(100 if s.data == 'cifar100' else 10))
-                          if s.schedule == 'author' else 60 if s.data == 'digits' else 300)
+    info = find_dataset(s.data) or DATASETS['cifar10']      # of images of one's own as much is taken
+    n = s.train_size or info.n_train or DATASETS['cifar10'].n_train
+    epochs = s.epochs or (sum(st.epochs for st in m.phases(info.n_classes or 10))
+                          if s.schedule == 'author' else 60 if (info.side or 32) <= TINY_SIDE else 300)
     return m.cost()*epochs*n
 
 def forecast(

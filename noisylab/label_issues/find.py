@@ -287,7 +287,8 @@ from dataclasses import replace
 
 from ..training.defaults import label_issue_advice, survey_images
 from ..data.validation import WriteError
-from ..data.sources import DATASET_NAMES, load_all
+from ..data.datasets import find_dataset
+from ..data.sources import load_all
 from ..training.loop import network_outputs
 from .scores import mean_probability
 from ..training.spec import OWN_PREFIX, Spec, resolve_device, resolve_spec
@@ -443,7 +444,7 @@ FEW_IMAGES = 10    # images of a class: with fewer, little can be said of their 
 
 def _smaller(source, device):
     "The side to read pictures at if they are larger than what is advised, and why; else None."
-    if not isinstance(source, (str, Path)) or str(source) in DATASET_NAMES: return None, ''
+    if not isinstance(source, (str, Path)) or find_dataset(str(source)): return None, ''
     n, side, _ = survey_images(source)
     size, why = label_issue_advice(n, side, device)['size']
     return (size, why) if size < side else (None, '')
