@@ -230,7 +230,8 @@ class Paper(PaperViews):
                             f'expected {n_classes} positive ones, one for each class')
 
     def scalars(self, t):
-        alpha = alpha_schedule(t, self.alpha_shape, self.alpha_hold, self.alpha_floor) if self.alpha is None else self.alpha
+        alpha = self.alpha
+        if alpha is None: alpha = alpha_schedule(t, self.alpha_shape, self.alpha_hold, self.alpha_floor)
         return dict(alpha=alpha, lam=self.lam, tau=self.tau,
                     w_bootstrap=self.w_bootstrap, w_rec=self.w_rec, w_cluster=self.w_cluster)
 

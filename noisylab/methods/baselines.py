@@ -233,8 +233,8 @@ class PENCIL(Method):
     lam: float | None = None    # λ, step size of the labels; None: the authors' 600 (10,000 from 100 classes on)
     lr: float | None = None     # of stages 1 and 2 under schedule='author'; None: 0.06 (0.35)
     k: float = 10.              # of ỹ's one given label at the start
-    summed: bool = False        # not as the authors' code has it: see `methods.losses.pencil_terms`; λ=None is over C then, and
-                                # stage 3 ends at a hundredth of its learning rate instead of at 0
+    summed: bool = False        # not as the authors' code has it: see `methods.losses.pencil_terms`; λ=None is over C
+                                # then, and phase 3 ends at a hundredth of its learning rate instead of at 0
     paper: ClassVar[str] = 'Yi and Wu 2019'
     live: ClassVar[tuple] = ('a', 'b', 'lam')
 
