@@ -1,5 +1,6 @@
 """Sessions under stress: many threads, odd moments, processes that are killed; and steered runs repeated exactly."""
 import os, signal, subprocess, sys, textwrap, threading, time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
@@ -28,6 +29,15 @@ def wait(s, *status, seconds=120):
         time.sleep(.005)
     return s
 
+def finish(s, seconds=120):
+    "Resume a session that others pause, until it has ended."
+    end = time.time() + seconds
+    while s.status not in FINAL and time.time() < end:
+        with suppress(SessionEnded):
+            if s.status == 'paused': s.resume()
+        time.sleep(.02)
+    return wait(s, 'done', seconds=1)
+
 def alive(): return [t.name for t in threading.enumerate() if t.name.startswith('noisylab')]
 
 @pytest.fixture
@@ -54,9 +64,10 @@ def test_a_steered_run_is_repeated_to_the_bit(session, tmp_path):
 def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tmp_path, monkeypatch, method):
     "Evaluations and looks give way at once here, as those of a large network do."
     monkeypatch.setattr(requests, 'GRACE_SECONDS', -1.)
-    held, real = [], Requests.check
+    held, real, pressed = [], Requests.check, [1, 2, 3]
     def check(self):
         time.sleep(.01)
+        if self._doing == 'epoch' and pressed: pressed.pop(); self.want('pause')        # just now, three times
         try: real(self)
         except requests.Interrupted: held.append(self._doing); raise
     monkeypatch.setattr(Requests, 'check', check)
@@ -70,7 +81,7 @@ def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tm
             time.sleep(rng.rand()*.02)
             s.resume()
         except SessionEnded: break
-    wait(s, 'done').save(tmp_path)
+    finish(s).save(tmp_path)
     assert 'epoch' in held and 'look' in held and s.events
     again, off = replay_folder(tmp_path, method=make_method(method))
     assert not off and again.events == s.events and len(s.frames) == 12

@@ -20,9 +20,9 @@ from noisylab.training.spec import Spec
 from noisylab.session.frames import Frame, Frames
 from noisylab.session.requests import Requests, SessionEnded, fulfil
 from noisylab.training.trainer import Trainer, read_checkpoint, training_state
-from test_session import FINAL, alive, wait
+from test_session import FINAL, alive, finish, wait
 
-SMALL = Spec(train_size=300, epochs=4, batch=50, watch=300, seed=2, device='cpu')
+SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=4, batch=50, watch=300, seed=2, device='cpu')
 
 class Own(nn.Module):
     "Somebody's network, with random numbers of its own."
@@ -215,11 +215,7 @@ def test_a_callback_that_evaluates_is_not_given_up(session, monkeypatch):
     wait(s.step_epoch(), 'paused')
     def measure(tr): s.pause(); network_outputs(tr, tr.test); said.append(tr.epoch)
     s.trainer.on_epoch += [measure, lambda tr: said.append(-tr.epoch)]
-    end = time.time() + 120
-    while s.status not in FINAL and time.time() < end:
-        if s.status == 'paused': s.resume()
-        time.sleep(.02)
-    wait(s, 'done')
+    finish(s)
     assert said == [2, -2, 3, -3]
 
 # --- everybody at once
@@ -283,7 +279,7 @@ def test_two_threads_save_one_file(tmp_path):
     for t in threads: t.start()
     for t in threads: t.join()
     assert not errors and sorted(p.name for p in (tmp_path/'both').iterdir()) == [
-        'checkpoint.pt', 'history.jsonl', 'spec.json']
+        'checkpoint.pt', 'history.jsonl', 'result.json', 'spec.json']
 
 def test_a_map_that_comes_while_pins_change_is_not_lost(session):
     "Both put something into the newest frame."
