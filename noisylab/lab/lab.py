@@ -15,8 +15,8 @@ import weakref
 from contextlib import suppress
 from dataclasses import replace
 
-from ..viz import figures as evidence
-from ..viz import style as plots
+from ..viz.figures import (curves_figure, issues_figure, losses_figure, map_figure, maps_figure, matrix_figure,
+                                  memorization_figure, noise_figure, operations_figure, restorations_figure)
 from ..data.images import Images
 from ..errors import UserError
 from .dashboard import Dashboard, as_sentence, dashboard_state
@@ -24,7 +24,7 @@ from .widget import LabWidget, curves_message, images_message, frame_message
 from ..data.noise import transition_matrix
 from ..session.session import preload
 from ..training.spec import OWN_PREFIX, Spec
-from ..metrics.memorization import most_doubted
+from ..metrics.memorization import believed_noise, loss_histogram, most_doubted
 from ..session.view import RunView
 
 # %% ../../nbs/09_lab/04_lab.ipynb #7a09cee2
@@ -132,13 +132,13 @@ def _map(run, frame, xy, by):
     values = dict(given=frame.given[at], true=None if w.true is None else w.true[at], prediction=frame.pred[at],
                   cluster=None if frame.cluster is None else frame.cluster[at], loss=frame.loss[at].astype(float))
     if by not in values: raise UserError(f"by={by!r}; expected one of {', '.join(values)}")
-    return plots.map_figure(xy, values[by], w.classes if by in ('given', 'true', 'prediction') else None, f'by {by}')
+    return map_figure(xy, values[by], w.classes if by in ('given', 'true', 'prediction') else None, f'by {by}')
 
 def _suspects(run, frame, k=16):
     w, f = run.watched, frame
     at, doubt = most_doubted(f.pred, f.loss, f.given, k)
     true = None if w.true is None else w.true[at]
-    return evidence.issues_figure(w.pictures(at), f.given[at], f.pred[at], doubt, true, w.classes)
+    return issues_figure(w.pictures(at), f.given[at], f.pred[at], doubt, true, w.classes)
 
 def lab_figure(
     lab: Dashboard | RunView,       # or one run: a `Session`, or a loop that a tracker followed (`TrackedRun`)
@@ -153,9 +153,9 @@ def lab_figure(
     if run is None: raise UserError('there is no run yet; press Start, or lab.start()')
     if name == 'curves':
         runs = {k: r for k, r in runs.items() if r.history}
-        return plots.curves_figure({k: r.history for k, r in runs.items()}, ('test_acc', 'memorized', 'watch_given'),
+        return curves_figure({k: r.history for k, r in runs.items()}, ('test_acc', 'memorized', 'watch_given'),
                             {k: r.events for k, r in runs.items()})
-    if name == 'memorization': return plots.memorization_figure(run.history)
+    if name == 'memorization': return memorization_figure(run.history)
     f, (_, xy) = frame_at(run, epoch)
     if f is None: raise UserError('there is nothing to see yet; wait for the first epoch')
     w = run.watched
@@ -165,14 +165,16 @@ def lab_figure(
     if name == 'suspects' and w.images is None: raise UserError('there are no pictures; give Tracked the images')
     if name == 'confusion' and w.true is None: raise UserError('true labels are not known; figure noise does without')
     true = lambda: None if w.true is None else w.true[w.shown]
-    confusion = lambda: transition_matrix(w.true.astype(int), f.pred.astype(int), len(w.classes))
     make = dict(map=lambda: _map(run, f, xy, by),
-                maps=lambda: plots.maps_figure(xy, f.given[w.shown], true(), w.classes),
-                restorations=lambda: plots.restorations_figure(run.views(f), classes=w.classes),
-                operations=lambda: evidence.operations_figure(f.undone), suspects=lambda: _suspects(run, f),
-                losses=lambda: evidence.losses_figure(f.loss.astype(float), f.given, w.true),
-                noise=lambda: evidence.noise_figure(f.noise, f.pred, f.given, w.classes),
-                confusion=lambda: plots.matrix_figure(confusion(), w.classes, across='predicted'))
+                maps=lambda: maps_figure(xy, f.given[w.shown], true(), w.classes),
+                restorations=lambda: restorations_figure(run.views(f), classes=w.classes),
+                operations=lambda: operations_figure(f.undone), suspects=lambda: _suspects(run, f),
+                losses=lambda: losses_figure(loss_histogram(f.loss, f.given, w.true)),
+                noise=lambda: noise_figure(f.noise, believed_noise(f.pred, f.given, len(w.classes)),
+                                                   w.classes),
+                confusion=lambda: matrix_figure(
+                    transition_matrix(w.true.astype(int), f.pred.astype(int), len(w.classes)), w.classes,
+                    across='predicted'))
     return make[name]()
 
 # %% ../../nbs/09_lab/04_lab.ipynb #67ebed1c

@@ -255,7 +255,7 @@ def resolve_spec(
           dict(n=2, m=9, crop=4, flip=True, epochs=300, batch=128, ops='cutout')
     own |= dict(lr=.1, momentum=.9, weight_decay=1e-4, val=method.holdout)
     if spec.schedule == 'author':
-        stages = method.stages(n_classes)
+        stages = method.phases(n_classes)
         own |= method.author(n_classes) | dict(lr=stages[0].lr, epochs=round(sum(s.epochs for s in stages)))
     model = default_model(side) if spec.model == 'auto' else spec.model
     device = resolve_device(spec.device)
