@@ -194,7 +194,7 @@ def test_nothing_to_do():
 @pytest.mark.parametrize('make, says', [
     (lambda: RandAugment(ops=('Rotate', 'Blur')), "['Blur']"),
     (lambda: RandAugment(ops=('Blur',)), 'AutoContrast'),
-    (lambda: RandAugment(ops=()), 'expected names'),
+    (lambda: RandAugment(ops=()), "expected 'randaugment'"),
     (lambda: RandAugment(m=31), 'm is 31; expected a whole number 0 … 30'),
     (lambda: RandAugment(m=9.5), 'm is 9.5'),
     (lambda: RandAugment(n=-1), 'n is -1'),

@@ -90,10 +90,6 @@ def test_notebook_is_small_and_clean(path):
     assert nb['metadata']['kernelspec']['name'] == 'python3', 'JupyterLab would ask for a kernel'
     assert 'widgets' not in nb['metadata'], 'saved widget state: run `make prepare`'
     assert 'plotly.js v' not in text, 'holds a copy of plotly.js: use the renderer plotly_mimetype'
-    sources = (''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code')
-    exported = (re.sub(r'#\s*\|.*\n', '', o) for o in sources if re.match(r'#\s*\|\s*export', o))
-    long = {o.split('(')[0]: n for o in exported if (n := o.count('\n') + 1) > 50}
-    assert not long, f'exported cells with more than 50 lines: {long}'
 
 def test_import_is_light():
     "All that trains from the command line loads none of the heavy packages, and takes a fraction of torch's own time."
