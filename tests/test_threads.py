@@ -1,7 +1,7 @@
 """What two threads touch: sessions that are forked, saved, steered and read while they train, from callbacks, too; and
 the process they run in, which is as it was when they are gone."""
 import copy, gc, os, random, signal, socket, threading, time, warnings, weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from noisylab.training.spec import Spec
 from noisylab.session.frames import Frame, Frames
 from noisylab.session.requests import Requests, SessionEnded, fulfil
 from noisylab.training.trainer import Trainer, read_checkpoint, training_state
-from test_session import FINAL, alive, finish, wait
+from test_session import FINAL, alive, wait
 
 SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=4, batch=50, watch=300, seed=2, device='cpu')
 
@@ -49,6 +49,15 @@ def session():
     yield Session
     for s in list(OPEN_SESSIONS): s.close()
     assert not alive(), 'a thread is left'
+
+def finish(s, seconds=120):
+    "Resume a session that others pause, until it has ended."
+    end = time.time() + seconds
+    while s.status not in FINAL and time.time() < end:
+        with suppress(SessionEnded):
+            if s.status == 'paused': s.resume()
+        time.sleep(.02)
+    return wait(s, 'done', seconds=1)
 
 def weights(t): return torch.cat([p.detach().flatten() for p in t.net.parameters()])
 

@@ -29,7 +29,8 @@ class Requests:
         self.changes, self.acting = {}, {}      # settings that are asked for, and those that are being changed now
         self.lock = threading.Condition(threading.RLock())      # holds for all attributes
         self.worker = None                      # the thread that takes the requests
-        self._jobs, self._doing, self._since = deque(), None, 0.    # what gives way now; since when somebody waits
+        self._jobs, self._doing = deque(), None     # what gives way now
+        self._since = self._began = 0.              # when somebody began to wait, and when that work began
 
     @property
     def ended(self) -> bool: return self.status in ENDED_STATES
@@ -128,14 +129,14 @@ class Requests:
         doing: str,     # 'epoch', 'rest' or 'look'
     ):
         "Within, `check` may interrupt."
-        self._doing = doing
+        self._doing, self._began = doing, time.perf_counter()
         try: yield
         finally: self._doing = None
 
     def check(self):
         "Raise `Interrupted` if somebody has waited long enough for what is being done."
-        if self._doing and self._waited() and self.mine and time.perf_counter() - self._since > GRACE_SECONDS:
-            raise Interrupted
+        waited = time.perf_counter() - max(self._since, self._began)
+        if self._doing and waited > GRACE_SECONDS and self.mine and self._waited(): raise Interrupted
 
     def _waited(self):
         if self._doing == 'look' and self.status == 'paused': return self.wanted != 'pause' or self.pending
