@@ -6,8 +6,8 @@
 __all__ = ['UNLABELLED', 'SIZE_RANGE', 'RATE_RANGE', 'OBJECT_TEXT', 'as_labels', 'checksum', 'normal_form', 'parse_label',
            'parse_labels', 'as_8bit', 'as_pixels', 'as_index', 'as_class', 'per_class_counts', 'draw_per_class',
            'name_finder', 'read_text', 'parse_number', 'CsvTable', 'read_csv', 'find_label_column', 'is_named',
-           'import_named', 'as_path', 'WriteError', 'write_atomic', 'check_writable', 'write_elsewhere', 'write_csv',
-           'SharedSetting']
+           'import_named', 'taken_options', 'as_path', 'WriteError', 'write_atomic', 'check_writable',
+           'write_elsewhere', 'write_csv', 'SharedSetting']
 
 # %% ../../nbs/01_data/01_validation.ipynb #d2798cf2
 import codecs
@@ -15,6 +15,7 @@ import csv
 import difflib
 import hashlib
 import importlib
+import inspect
 import io
 import operator
 import os
@@ -315,6 +316,16 @@ def import_named(text: str,     # 'module:name', as 'my.losses:huber'; a name ma
                             f"{', '.join(near) or 'nothing'}")
         found = getattr(found, part)
     return found
+
+# %% ../../nbs/01_data/01_validation.ipynb #47c0928e
+def taken_options(function: Callable,   # or a class
+                  options: dict,        # name → value that could be passed
+                  ) -> dict:            # name → value
+    "Those `options` that `function` takes as keywords; all of them if it takes any keyword."
+    try: parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError): return {}       # some of those written in C say nothing
+    if any(p.kind is p.VAR_KEYWORD for p in parameters): return options
+    return {p.name: options[p.name] for p in parameters if p.name in options and p.kind is not p.POSITIONAL_ONLY}
 
 # %% ../../nbs/01_data/01_validation.ipynb #6c80fac6
 def as_path(path: Any,  # a text or a path

@@ -59,7 +59,7 @@ def missing_for_comparison(
     if row['method'] not in METHODS: return ['a method that the paper does not have']
     full = {'cifar10': 50_000, 'cifar100': 50_000}.get(row['data'])
     method, C = make_method(row['method'], **s['settings']), 100 if row['data'] == 'cifar100' else 10
-    stages = method.stages(C)
+    stages = method.phases(C)
     paper = 50 if row['data'] == 'clothing1m' else 300
     author = s['schedule'] == 'author' and row['data'] != 'clothing1m'      # nobody's epochs are for that
     epochs = round(sum(st.epochs for st in stages)) if author else paper

@@ -19,10 +19,11 @@ from ..data.images import Images
 from ..errors import UserError
 from .dashboard import Dashboard, RunList, as_sentence, headline
 from .widget import LabWidget, curves_message, frame_message, images_message
+from ..metrics.memorization import believed_noise
 from ..session.session import Session, preload
 from ..session.view import RunView
 from ..training.spec import OWN_PREFIX, Spec
-from ..viz import figures, style
+from ..viz import figures
 from ..viz.views import VIEWS, View, compute_view, view_figure
 
 # %% ../../nbs/09_lab/04_lab.ipynb #7a09cee2
@@ -141,7 +142,7 @@ def _map(run, frame, xy, by):
     values = dict(given=frame.given[at], true=None if w.true is None else w.true[at], prediction=frame.pred[at],
                   cluster=None if frame.cluster is None else frame.cluster[at], loss=frame.loss[at].astype(float))
     if by not in values: raise UserError(f"by={by!r}; expected one of {', '.join(values)}")
-    return style.map_figure(xy, values[by], w.classes if by in ('given', 'true', 'prediction') else None, f'by {by}')
+    return figures.map_figure(xy, values[by], w.classes if by in ('given', 'true', 'prediction') else None, f'by {by}')
 
 def lab_figure(
     lab: Any,                   # a `Lab` or a `Dashboard`, or one run: a `Session`, a `TrackedRun`
@@ -157,7 +158,7 @@ def lab_figure(
     if run is None: raise UserError('there is no run yet; press Start, or lab.start()')
     if name == 'curves':
         runs = {k: r for k, r in runs.items() if r.history}
-        return style.curves_figure({k: r.history for k, r in runs.items()}, ('test_acc', 'memorized', 'watch_given'),
+        return figures.curves_figure({k: r.history for k, r in runs.items()}, ('test_acc', 'memorized', 'watch_given'),
                                      {k: r.events for k, r in runs.items()})
     f, (_, xy) = frame_at(run, epoch)
     if f is None: raise UserError('there is nothing to see yet; wait for the first epoch')
@@ -171,9 +172,9 @@ def lab_figure(
     if name == 'restorations' and not len(f.pinned): raise UserError('nothing is pinned, so nothing is restored')
     if name == 'map': return _map(run, f, xy, by)
     true = None if w.true is None else w.true[w.shown]
-    if name == 'maps': return style.maps_figure(xy, f.given[w.shown], true, w.classes)
-    if name == 'restorations': return style.restorations_figure(run.views(f), classes=w.classes)
-    return figures.noise_figure(f.noise, f.pred, f.given, w.classes)
+    if name == 'maps': return figures.maps_figure(xy, f.given[w.shown], true, w.classes)
+    if name == 'restorations': return figures.restorations_figure(run.views(f), classes=w.classes)
+    return figures.noise_figure(f.noise, believed_noise(f.pred, f.given, len(w.classes)), w.classes)
 
 # %% ../../nbs/09_lab/04_lab.ipynb #67ebed1c
 _OPEN = weakref.WeakSet()

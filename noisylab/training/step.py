@@ -16,7 +16,8 @@ import torch
 from ..data.validation import SharedSetting
 from ..errors import UserError
 from ..methods.base import Batch, Method
-from ..models.robust_net import RobustNet, seeded
+from ..models.random_numbers import seeded
+from ..models.robust_net import RobustNet
 
 # %% ../../nbs/05_training/03_step.ipynb #e9302629
 def autocast(
