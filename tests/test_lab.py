@@ -107,7 +107,8 @@ def test_many_classes_in_colour_whose_true_labels_nobody_knows():
         assert len(lab.widget.images[0]['classes']) == 100 and lab.widget.images[0]['shape'][1:] == [12, 12, 3]
         assert 'error' != lab.widget.state['kind'], lab.widget.state['say']
         with pytest.raises(UserError, match='not known'): lab.figure('confusion')
-        for name in set(FIGURE_NAMES) - {'confusion', 'injected', 'memorized', 'memorization', 'right'}: lab.figure(name)
+        untold = {'confusion', 'injected', 'memorized', 'memorization', 'right'}
+        for name in set(FIGURE_NAMES) - untold: lab.figure(name)
         assert lab.dashboard.pending == [] and 'data' in lab.dashboard.form.unused
         press(lab, 'set', key='data', value='digits')
         assert 'your own' in lab.dashboard.said[1] or 'of your own' in lab.dashboard.said[1]
@@ -122,7 +123,8 @@ def test_what_a_run_does_now_stands_in_the_controls_and_each_keeps_its_own_image
     other = lab.start()
     until(lambda: other.history)
     press(lab, 'select', run=0)
-    assert lab.dashboard.form.values['w_rec'] == .5 and lab.dashboard.form.values['seed'] == 1 and lab.dashboard.pending == []
+    values = lab.dashboard.form.values
+    assert values['w_rec'] == .5 and values['seed'] == 1 and lab.dashboard.pending == []
     press(lab, 'beside', run=1)
     until(lambda: len(lab.widget.frames) == 2 and all(lab.widget.frames))
     sets = {im['key']: np.frombuffer(im['index'], np.int32) for im in lab.widget.images}
