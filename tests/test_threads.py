@@ -21,7 +21,7 @@ from noisylab.session.requests import _OPEN, SessionEnded
 from noisylab.training.trainer import Trainer, read_checkpoint, training_state
 from test_session import FINAL, alive, wait
 
-SMALL = Spec(train_size=300, epochs=4, batch=50, watch=300, seed=2, device='cpu')
+SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=4, batch=50, watch=300, seed=2, device='cpu')
 
 class Own(nn.Module):
     "Somebody's network, with random numbers of its own."
@@ -219,7 +219,7 @@ def test_two_threads_save_one_file(tmp_path):
     for t in threads: t.start()
     for t in threads: t.join()
     assert not errors and sorted(p.name for p in (tmp_path/'both').iterdir()) == [
-        'checkpoint.pt', 'history.jsonl', 'spec.json']
+        'checkpoint.pt', 'history.jsonl', 'result.json', 'spec.json']
 
 def test_a_map_that_comes_while_pins_change_is_not_lost(session):
     "Both put something into the newest frame."
