@@ -139,7 +139,7 @@ def test_where_no_widget_can_be_drawn_there_are_words():
     from noisylab.lab.review import Review
     images, _ = load('digits', train_size=60)
     lab = Lab(SPEC, train=images)
-    for shown in (lab, lab.face, Review(find_label_issues(images, SPEC, share=.1, progress=False))):
+    for shown in (lab, lab.widget, Review(find_label_issues(images, SPEC, share=.1, progress=False))):
         data, _ = shown._repr_mimebundle_()
         assert ' object at 0x' not in data['text/plain'] and '<p>' in data['text/html']
     lab.close()
