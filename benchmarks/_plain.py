@@ -35,7 +35,7 @@ class PlainLoop:
         from copy import deepcopy
         self.method, self.device = deepcopy(setup.method), torch.device(setup.spec.device)
         self.net = deepcopy(setup.net).to(memory_format=torch.contiguous_format).train()
-        self.loader = loader(x, y, self.device, setup.spec.batch, self.method.strong, workers)
+        self.loader = loader(x, y, self.device, setup.spec.batch, 'strong' in self.method.views, workers)
         self.opt = torch.optim.SGD(self.net.parameters(), setup.spec.lr, .9, weight_decay=1e-4)
         self.batches = iter(())
 

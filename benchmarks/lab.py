@@ -15,7 +15,7 @@ os.environ['PYTHONPATH'] = os.pathsep.join([str(Path(__file__).resolve().parent.
 
 CODE = '''
 import time, threading
-from noisylab.lab.lab.lab import Lab
+from noisylab.lab.lab import Lab
 from noisylab.training.spec import Spec
 from noisylab.training.trainer import Trainer
 

@@ -31,7 +31,8 @@ def main():
     normal = lambda v: v.float().sub_(mean).div_(scale)
 
     def fed():
-        feed = Batches(train, torch.arange(len(train)), BATCH, WeakAugment(), RandAugment(), 0, next(epoch), str(device))
+        index = torch.arange(len(train))
+        feed = Batches(train, index, BATCH, WeakAugment(), RandAugment(), 0, next(epoch), str(device))
         for _, weak, strong in iter(lambda: next(feed, None), None): normal(weak), normal(strong)
 
     def loaded():

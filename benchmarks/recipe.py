@@ -127,7 +127,8 @@ def search(args):
     a = next(iter(table.asked.values()))
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     recipe = dict(chosen=chosen, reading=together(chosen), epochs=a.spec.epochs, data=a.spec.data, noise='symmetric',
-                  rate=.6, seed=a.spec.seed, compared=seen, spec=more, hardware=describe_hardware(device), versions=package_versions(),
+                  rate=.6, seed=a.spec.seed, compared=seen, spec=more,
+                  hardware=describe_hardware(device), versions=package_versions(),
                   commit=git_commit())
     (args.out/'recipe.json').write_text(json.dumps(recipe, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     print(f"\n{'':40}{'agrees':>8}{'difference':>12}{'SE':>6}")

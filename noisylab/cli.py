@@ -277,7 +277,7 @@ def methods_command(args) -> int:
     from noisylab.methods.base import METHODS, make_method
     for name in METHODS:
         m = make_method(name)
-        stages = m.stages(10)
+        stages = m.phases(10)
         print(f"{name}: {m.paper}; {type(m).__doc__}")
         print(f"    a step costs {m.cost():.2f} of cross-entropy's; its authors: learning rate {stages[0].lr:g}, " +
                ', '.join(f'{s.epochs:g} epochs {s.name}' + (' (new weights)' if s.restart else '') for s in stages))

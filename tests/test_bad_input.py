@@ -358,7 +358,7 @@ WORDS = dict(settings='tau|setting|plain value', noise_settings='noise_settings|
 cases('Spec', {f'{k}={v!r}'[:60]: ((k, v), WORDS.get(k, k)) for k, vs in SPECS.items() for v in vs},
       lambda place, kv: lambda: Trainer(Spec(**{'train_size': 60, 'epochs': 1, 'device': 'cpu', **dict([kv])})))
 cases('rate', {f'{kind}, rate={r!r}': ((kind, r), f'rate={r!r}') for kind in ('symmetric', 'asymmetric', 'instance')
-               for r in (None, -1, 1, 2., 'a', True, float('nan'), [.2])},
+               for r in (None, -1, 1.01, 2., 'a', True, float('nan'), [.2])},
       lambda place, kr: lambda: Spec(noise=kr[0], rate=kr[1]))
 
 def a_spec(place, content):

@@ -41,7 +41,7 @@ def test_resumes_in_any_stage_to_the_same_numbers(tmp_path, method, schedule):
 
 @pytest.mark.parametrize('method', METHODS)
 def test_every_method_trains(method):
-    t = Stepper(spec(method, max(2, len(make_method(method).stages(10))), schedule='author'))
+    t = Stepper(spec(method, max(2, len(make_method(method).phases(10))), schedule='author'))
     said = list(t)
     spans = zip(t.stages, t.bounds, t.bounds[1:])
     assert [s.stage for s in said] == [stage.name for stage, a, b in spans for _ in range(a, b)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 
-import noisylab.data as data, noisylab.files as files
+import noisylab.data.sources as data, noisylab.data.files as files
 from noisylab.data.images import Images
 from noisylab.errors import UserError
 from noisylab.data.sources import load
@@ -130,7 +130,7 @@ def half(path): path.write_bytes(path.read_bytes()[:120])
 def test_a_worker_names_the_file_and_missing_workers_are_said(pets, monkeypatch):
     disk, _ = load(pets, in_memory=False)
     half(pets/disk.ids[2])
-    with pytest.raises(UserError, match=disk.ids[2]) as e: list(disk.chunks(torch.arange(len(disk)), 4, 2))
+    with pytest.raises(UserError, match=disk.ids[2]) as e: list(disk.chunks(torch.arange(len(disk)).repeat(4), 4, 2))
     assert 'Traceback' not in str(e.value)
     assert not multiprocessing.active_children()                 # the workers end with the error, not later
     (pets/disk.ids[2]).unlink()
@@ -141,7 +141,7 @@ def test_a_worker_names_the_file_and_missing_workers_are_said(pets, monkeypatch)
         return real(*a, num_workers=0, **k)
     monkeypatch.setattr(files, 'DataLoader', refuse)
     with pytest.warns(UserWarning, match='could not be started.*not implemented'):
-        assert len(list(disk.chunks(torch.tensor([0, 1]), 1, 2))) == 2
+        assert len(list(disk.chunks(torch.tensor([0, 1]).repeat(16), 16, 2))) == 2
 
 def test_more_than_half_of_the_free_memory_stays_on_disk(pets, monkeypatch):
     assert data.free_memory() > 2**20

@@ -45,7 +45,8 @@ def test_every_notebook_exports_a_module_of_its_own():
     for p in NBS:
         folder = p.parent.relative_to(ROOT/'nbs').name
         exp = re.search(r'#\s*\|\s*default_exp ([\w.]+)', p.read_text(encoding='utf-8'))
-        if exp: assert exp[1] == '.'.join(o[3:] for o in (folder, p.stem) if o), f'{p.relative_to(ROOT)} exports {exp[1]}'
+        if not exp: continue
+        assert exp[1] == '.'.join(o[3:] for o in (folder, p.stem) if o), f'{p.relative_to(ROOT)} exports {exp[1]}'
 
 @pytest.mark.parametrize('name', MODULES)
 def test_a_module_imports_only_what_stands_above_it(name):
@@ -83,7 +84,8 @@ def test_no_chains_of_bases():
             under.update(bases[n.name])
     def depth(c): return 1 + max(map(depth, bases[c]), default=0)
     assert not (many := {c: b for c, b in bases.items() if len(b) > 1}), many
-    assert not (lonely := {b for b, n in under.items() if n == 1 and not b.endswith('Error')}), f'bases of one class: {lonely}'
+    lonely = {b for b, n in under.items() if n == 1 and not b.endswith('Error')}
+    assert not lonely, f'bases of one class: {lonely}'
     assert not (long := {c: depth(c) for c in bases if depth(c) > 3}), long
 
 def test_modules_are_what_the_notebooks_export(tmp_path):

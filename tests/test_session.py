@@ -174,7 +174,7 @@ def test_nothing_is_left_when_python_ends(tmp_path):
     text = textwrap.dedent('''
         import sys, time
         from noisylab.metrics.embedding import Mapper
-        from noisylab.session.session.session import Session
+        from noisylab.session.session import Session
         from noisylab.training.spec import Spec
         m = Mapper(); s = Session(Spec(epochs=300), mapper=m).start()
         while s.latest is None: time.sleep(.01)

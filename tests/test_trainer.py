@@ -1,6 +1,6 @@
 """Runs that are killed, interrupted, damaged or diverge; other people's networks; real images. In real processes."""
 import json, os, signal, subprocess, sys, time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 import pytest
 import torch
 from PIL import Image
@@ -8,6 +8,7 @@ from torch import nn
 
 from noisylab.cli import main
 from noisylab.errors import UserError
+from noisylab.methods.base import CE
 from noisylab.data.sources import load
 from noisylab.session.fork import replay_folder
 from noisylab.training.loop import Diverged
@@ -107,6 +108,50 @@ def test_dropout_follows_the_seed_and_leaves_the_callers_numbers_alone(tmp_path)
     assert torch.equal(torch.rand(3), expected)
     c = Trainer.resume(tmp_path/'run', net=Own(), layer='body'); c.fit(progress=False)
     assert torch.equal(weights(a), weights(c))
+
+class Pair(nn.Module):
+    "Two networks that train side by side; the first one answers."
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = first, second
+    def __getattr__(self, k): return getattr(super().__getattr__('first'), k) if k in NET else super().__getattr__(k)
+    def forward(self, x, restore=False): return self.first(x, restore)
+NET = 'mean', 'std', 'shape', 'n_features', 'n_classes', 'backbone', 'cluster', 'decoder', 'normalize', 'bytes'
+
+@dataclass
+class Hooks(CE):
+    "Two networks, a number for each image that the optimizer learns, an order of its own."
+    def build(self, make_model): return Pair(make_model(0), make_model(1))
+    def relabel(self, labels): self.u = torch.zeros(len(labels), requires_grad=True)
+    def param_groups(self): return [dict(params=[self.u], lr=3., weight_decay=0., momentum=0.)]
+    def order(self, index, epoch, seed): return index[torch.arange(len(index)) // 2] if epoch else None
+    def terms(self, net, b, s):
+        if self.now_in == 1: self.seen.append(b.index)
+        ce = [torch.nn.functional.cross_entropy(n(b.weak).logits, b.labels) for n in (net.first, net.second)]
+        return {'ce': sum(ce), 'u': ((1 - self.u[b.index])**2).mean()}
+    def on_epoch(self, epoch, predict=None): self.now_in, self.seen = epoch, []
+    def state(self): return dict(u=self.u.detach(), now_in=self.now_in)
+    def load_state(self, state):
+        with torch.no_grad(): self.u.copy_(state['u'])
+        self.now_in, self.seen = state['now_in'], []
+
+def test_a_method_brings_networks_parameters_and_an_order(tmp_path):
+    spec = replace(SPEC, method='ce', settings={}, epochs=2, batch=50)
+    a = Trainer(spec, method=Hooks()); a.fit(progress=False)
+    first, second = (torch.cat([p.detach().flatten() for p in n.parameters()]) for n in (a.net.first, a.net.second))
+    assert not torch.equal(first, second) and sum(p.numel() for p in a.net.parameters()) == 2*len(first)
+    assert torch.cat(a.method.seen).equal(a.fit_index[torch.arange(300)//2]), 'the first half, twice'
+    left = 1 - a.method.u.detach()      # a step of lr 3 takes 2·3/50 of what is left, whatever the schedule says
+    assert torch.allclose(left[a.fit_index[150:]], torch.tensor(1 - 6/50)) and (left[a.fit_index[:150]] < .8).all()
+    assert [float(g['lr']) for g in a.opt.param_groups] == pytest.approx([.001, 3.])
+    b = Trainer(spec, tmp_path/'run', method=Hooks())
+    for step in b.steps():
+        if step == 8: b.save(); break
+    c = Trainer.resume(tmp_path/'run', method=Hooks()); c.fit(progress=False)
+    assert torch.equal(weights(a), weights(c)) and torch.equal(a.method.u, c.method.u)
+    with pytest.raises(UserError, match='handed one module'): Trainer(spec, method=Hooks(), net=Own(), layer='body')
+    bad = Hooks(); bad.order = lambda index, epoch, seed: index[:5]
+    with pytest.raises(UserError, match='5 images; 300 were expected'): Trainer(spec, method=bad).fit(progress=False)
 
 @pytest.mark.skipif(not bf16_is_faster('cpu', 'resnet18'), reason='this processor has no bfloat16 instructions')
 def test_bf16_learns_like_fp32():

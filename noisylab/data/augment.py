@@ -158,13 +158,15 @@ class Operation:
     signed: bool = False    # negative magnitudes too, for half of the samples
 
 def _up_to(top): return lambda bins, h, w: torch.linspace(0., top, bins)
+def _shift_x(bins, h, w): return torch.linspace(0., 150. / 331. * w, bins)
+def _shift_y(bins, h, w): return torch.linspace(0., 150. / 331. * h, bins)
 
 OPERATIONS = {
     'Identity':     Operation(lambda x, v, fill, spot: x),
     'ShearX':       Operation(geometric_operation(_shear_x), _up_to(.3), True),
     'ShearY':       Operation(geometric_operation(_shear_y), _up_to(.3), True),
-    'TranslateX':   Operation(geometric_operation(_translate_x), lambda bins, h, w: torch.linspace(0., 150. / 331. * w, bins), True),
-    'TranslateY':   Operation(geometric_operation(_translate_y), lambda bins, h, w: torch.linspace(0., 150. / 331. * h, bins), True),
+    'TranslateX':   Operation(geometric_operation(_translate_x), _shift_x, True),
+    'TranslateY':   Operation(geometric_operation(_translate_y), _shift_y, True),
     'Rotate':       Operation(geometric_operation(_rotate), _up_to(30.), True),
     'Brightness':   Operation(_brightness, _up_to(.9), True),
     'Color':        Operation(_color, _up_to(.9), True),

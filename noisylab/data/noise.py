@@ -52,7 +52,8 @@ class NoisyLabels:
                 f'{len(self.matrix)} classes, checksum {self.checksum}{read})')
 
 # %% ../../nbs/01_data/05_noise.ipynb #691517b5
-def _noisy(given: np.ndarray, true: np.ndarray, kind: str, rate: float | None, n_classes: int, source='') -> NoisyLabels:
+def _noisy(given: np.ndarray, true: np.ndarray, kind: str, rate: float | None, n_classes: int,
+           source: str = '') -> NoisyLabels:
     "A `NoisyLabels` with what can be counted counted"
     matrix = transition_matrix(true, given, n_classes)
     return NoisyLabels(given, true, kind, rate, float((given != true).mean()), matrix, checksum(given), source)
@@ -237,8 +238,8 @@ def by_matrix(
     return new
 
 # %% ../../nbs/01_data/05_noise.ipynb #966f47c9
-HUMAN_LABELS = {'aggregate': 'aggre_label', 'random1': 'random_label1', 'random2': 'random_label2', 'random3': 'random_label3',
-         'worse': 'worse_label', 'fine': 'noisy_label'}            # the last is CIFAR-100N's, the others CIFAR-10N's
+HUMAN_LABELS = {'aggregate': 'aggre_label', 'random1': 'random_label1', 'random2': 'random_label2',
+                'random3': 'random_label3', 'worse': 'worse_label', 'fine': 'noisy_label'}    # the last: CIFAR-100N's
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -351,8 +352,9 @@ def read_labels(
         raise UserError(f'{path} is no file of labels: {e or type(e).__name__}; give one label per sample') from None
 
 # %% ../../nbs/01_data/05_noise.ipynb #05533cac
-NOISE_OPTIONS = {'none': (), 'symmetric': ('rate', 'inclusive'), 'asymmetric': ('rate', 'class_map'), 'instance': ('rate',),
-         'given': ('matrix', 'file'), **{f'human:{h}': ('file',) for h in HUMAN_LABELS}}       # which options each kind reads
+NOISE_OPTIONS = {'none': (), 'symmetric': ('rate', 'inclusive'), 'asymmetric': ('rate', 'class_map'),
+                 'instance': ('rate',), 'given': ('matrix', 'file'),
+                 **{f'human:{h}': ('file',) for h in HUMAN_LABELS}}     # which options each kind reads
 NOISE_KINDS = tuple(NOISE_OPTIONS)
 
 

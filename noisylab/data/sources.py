@@ -233,7 +233,8 @@ def _items(ds: Any, part: str, on_bad: str) -> tuple[list, list, list, tuple[Ski
 def _datasets(source: tuple, ask: _Ask, notes: tuple = ()) -> tuple[Images, Images]:
     "From (train dataset, test dataset)."
     parts = [_items(ds, part, ask.on_bad) for ds, part in zip(source, ('train', 'test'))]
-    size, channels, new = choose_size([(*im.size, im.mode == 'L') for ims, *_ in parts for im in ims], ask.size, ask.grey)
+    looks = [(*im.size, im.mode == 'L') for ims, *_ in parts for im in ims]
+    size, channels, new = choose_size(looks, ask.size, ask.grey)
     x, x_test = (torch.from_numpy(np.stack([square_pixels(im, size, channels) for im in ims])) for ims, *_ in parts)
     names = [_names(ds, keys and keys[1]) for ds, (*_, keys) in zip(source, parts)]
     ys = [y for _, y, *_ in parts]
@@ -258,7 +259,8 @@ def free_memory() -> int:  # bytes
         free.append(limit - (used or 0) + (cache or 0))
     return max(0, min(free, default=8*2**30))
 
-def divide_rows(rows: list[ListedImage], seed: int) -> tuple[list[ListedImage], list[ListedImage], tuple[str, ...]]:  # train, test, notes
+def divide_rows(rows: list[ListedImage], seed: int
+                ) -> tuple[list[ListedImage], list[ListedImage], tuple[str, ...]]:  # train, test, notes
     "The labelled rows by part; where none is said, a fifth of each class of two and more is the test."
     rows = [r for r in rows if r.label]
     if not rows or rows[0].part: return *([r for r in rows if r.part == p] for p in ('train', 'test')), ()
@@ -273,7 +275,8 @@ def divide_rows(rows: list[ListedImage], seed: int) -> tuple[list[ListedImage], 
 def _from_rows(root: Path, rows: list[ListedImage], notes: tuple, name: str, ask: _Ask,
                classes: tuple = ()) -> tuple[Images, ...]:
     "Two `Images` from picture files, or one of all; `classes` in their order, or as the rows have them."
-    none = [[SkippedFile(r.path, 'no label') for r in rows if not r.label and (r.part == 'test') == at] for at in (False, True)]
+    none = [[SkippedFile(r.path, 'no label') for r in rows if not r.label and (r.part == 'test') == at]
+            for at in (False, True)]
     raise_or_skip(none[0] + none[1], ask.on_bad, len(rows))
     if ask.whole: parts, new, none = [[r for r in rows if r.label]], (), [none[0] + none[1]]
     else: *parts, new = divide_rows(rows, ask.seed)
@@ -289,8 +292,9 @@ def _from_rows(root: Path, rows: list[ListedImage], notes: tuple, name: str, ask
         p, known = [p[i] for i in good], bool(p[0].true)
         paths = np.array([r.path for r in p], object)
         true = [number[r.true] for r in p] if known else None
-        out.append(Images(ImageFiles(root.absolute(), paths, size, channels), [number[r.label] for r in p], classes, true,
-                          paths, name, skipped=(*unlabelled, *bad), notes=(*notes, *new, *more, *fitted)))
+        files, labels = ImageFiles(root.absolute(), paths, size, channels), [number[r.label] for r in p]
+        out.append(Images(files, labels, classes, true, paths, name, skipped=(*unlabelled, *bad),
+                          notes=(*notes, *new, *more, *fitted)))
     if not ask.whole: out = [_fewer(out[0], ask), replace(out[1], held_out=drawn)]
     bytes_ = sum(int(np.prod(t.pixels.shape)) for t in out)
     keep = ask.in_memory if ask.in_memory is not None else bytes_ <= free_memory()/2
@@ -467,8 +471,8 @@ def _loaded(source: Any, root: str|Path, download: bool, ask: _Ask) -> tuple[Ima
             notes = parts[1] + ((f'not read: {unread}',) if unread else ())
             return _datasets(tuple(source[k] for k in parts[0].values()), ask, notes)
     except OSError as e: raise UserError(f'{e.filename or source}: {e.strerror or e}') from None
-    raise UserError(f'a {type(source).__name__}; a name ({", ".join(DATASET_NAMES)}), a folder, a .csv, an .npz, four arrays '
-                    'or two datasets were expected')
+    raise UserError(f'a {type(source).__name__}; a name ({", ".join(DATASET_NAMES)}), a folder, a .csv, an .npz, four '
+                    'arrays or two datasets were expected')
 
 # %% ../../nbs/01_data/04_sources.ipynb #b0f63ab1
 def _again(how, parts):
@@ -504,22 +508,24 @@ def _from_path(source: str|Path, root: Path, download: bool, ask: _Ask) -> tuple
     if source == 'digits': return _digits(ask)
     if source == 'clothing1m': return _clothing(root, ask)
     if source in DATASET_NAMES: return _cifar(source, root, download, ask)
-    if not str(source).strip(): raise UserError(f'an empty name; a path or one of {", ".join(DATASET_NAMES)} was expected')
+    if not str(source).strip():
+        raise UserError(f'an empty name; a path or one of {", ".join(DATASET_NAMES)} was expected')
     path = Path(source).expanduser()
     if path.is_dir(): return _from_rows(path, *list_folder(path), path.resolve().name, ask)
-    if path.is_file() and path.suffix.lower() in LIST_ENDINGS: return _from_rows(path.parent, *list_csv(path), path.stem, ask)
+    if path.is_file() and path.suffix.lower() in LIST_ENDINGS:
+        return _from_rows(path.parent, *list_csv(path), path.stem, ask)
     if path.is_file() and path.suffix.lower() == '.npz': return _npz(path, ask)
     near = difflib.get_close_matches(str(source).lower().replace('-', ''), DATASET_NAMES, 1)
     what = 'a file that is no .csv or .npz' if path.exists() else 'no such file or folder'
-    raise UserError(f'{str(source)!r}: {what}; a folder, a .csv, an .npz or a name ({", ".join(DATASET_NAMES)}) was expected'
-                    + (f'. Did you mean {near[0]!r}?' if near else ''))
+    raise UserError(f'{str(source)!r}: {what}; a folder, a .csv, an .npz or a name ({", ".join(DATASET_NAMES)}) was '
+                    'expected' + (f'. Did you mean {near[0]!r}?' if near else ''))
 
 # %% ../../nbs/01_data/04_sources.ipynb #9b0746d7
 from .validation import read_text
 
 # %% ../../nbs/01_data/04_sources.ipynb #c0fba872
-CLOTHING_CLASSES = ('T-Shirt', 'Shirt', 'Knitwear', 'Chiffon', 'Sweater', 'Hoodie', 'Windbreaker', 'Jacket', 'Down Coat', 'Suit',
-           'Shawl', 'Dress', 'Vest', 'Underwear')       # in the published order
+CLOTHING_CLASSES = ('T-Shirt', 'Shirt', 'Knitwear', 'Chiffon', 'Sweater', 'Hoodie', 'Windbreaker', 'Jacket',
+                    'Down Coat', 'Suit', 'Shawl', 'Dress', 'Vest', 'Underwear')       # in the published order
 
 def _lines(folder, name):
     path = folder/name
@@ -535,7 +541,8 @@ def _labels(folder, name):
         path, *label = line.rsplit(None, 1)
         label = label[0] if label else ''
         if not (label.isdecimal() and int(label) < len(CLOTHING_CLASSES)):
-            raise UserError(f'{folder/name}, line {n}: {line[:80]!r}; a path and a class 0..{len(CLOTHING_CLASSES)-1} expected')
+            raise UserError(f'{folder/name}, line {n}: {line[:80]!r}; a path and a class '
+                            f'0..{len(CLOTHING_CLASSES)-1} expected')
         res[path] = CLOTHING_CLASSES[int(label)]
     return res
 

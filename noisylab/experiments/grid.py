@@ -200,7 +200,7 @@ def run_cost(
     s, m = a.spec, make_method(a.spec.method, **a.spec.settings)
     many = {'digits': 1437, 'cifar10': 50_000, 'cifar100': 50_000, 'clothing1m': 1_000_000}.get(s.data, 50_000)
     n = s.train_size or many
-    epochs = s.epochs or (sum(st.epochs for st in m.stages(100 if s.data == 'cifar100' else 10))
+    epochs = s.epochs or (sum(st.epochs for st in m.phases(100 if s.data == 'cifar100' else 10))
                           if s.schedule == 'author' else 60 if s.data == 'digits' else 300)
     return m.cost()*epochs*n
 

@@ -28,10 +28,10 @@ def paper_cells() -> dict:  # (table, data, noise, rate, method) → {'best': �
 
 # %% ../../nbs/10_experiments/03_paper_tables.ipynb #25652c76
 PAPER_NAMES = dict(ce='CE', forward='Forward', gce='GCE', gce_truncated='GCE', bootstrap_soft='Bootstrap',
-             bootstrap_hard='Bootstrap', imae='IMAE', sl='SL', jo='JO', pencil='PENCIL', paper='paper')
+                   bootstrap_hard='Bootstrap', imae='IMAE', sl='SL', jo='JO', pencil='PENCIL', paper='paper')
 TERM_SWITCHES = dict(A=('alpha_shape', 'one'), B=('w_rec', 0), C=('w_cluster', 0))      # term → (setting, off)
-OPEN_SETTINGS = {'lam', 'clusters', 'decoder_width', 'target_grad', 'alpha_shape', 'alpha_hold', 'view', 'pseudo', 'reduction',
-        'bn', 'concat'}
+OPEN_SETTINGS = {'lam', 'clusters', 'decoder_width', 'target_grad', 'alpha_shape', 'alpha_hold', 'view', 'pseudo',
+                 'reduction', 'bn', 'concat'}
 
 def _spread_settings(row):
     cls, own = find_method(row['method'])
@@ -46,7 +46,8 @@ def paper_name(
     if row['method'] != 'paper':        # T handed over, or another view, is not what the paper compares with
         return None if {'view', 'T', 'summed'} & given.keys() else PAPER_NAMES.get(row['method'])
     used, own = _spread_settings(row), _spread_settings(row | dict(spec=dict(settings={})))
-    if any(v not in (own[k], dict(TERM_SWITCHES.values()).get(k)) for k, v in given.items() if k not in OPEN_SETTINGS): return None
+    off = dict(TERM_SWITCHES.values())
+    if any(v not in (own[k], off.get(k)) for k, v in given.items() if k not in OPEN_SETTINGS): return None
     on = '+'.join(term for term, (k, off) in TERM_SWITCHES.items() if used[k] != off)
     return (on or None) if table == 4 else 'paper' if on == 'A+B+C' else None
 
@@ -58,7 +59,7 @@ def missing_for_comparison(
     if row['method'] not in METHODS: return ['a method that the paper does not have']
     full = {'cifar10': 50_000, 'cifar100': 50_000}.get(row['data'])
     method, C = make_method(row['method'], **s['settings']), 100 if row['data'] == 'cifar100' else 10
-    stages = method.stages(C)
+    stages = method.phases(C)
     paper = 50 if row['data'] == 'clothing1m' else 300
     author = s['schedule'] == 'author' and row['data'] != 'clothing1m'      # nobody's epochs are for that
     epochs = round(sum(st.epochs for st in stages)) if author else paper

@@ -73,7 +73,7 @@ SIDES = dict(digits=8, cifar10=32, cifar100=32)     # of the images, in pixels
 
 # %% ../../nbs/09_lab/01_controls.ipynb #bc85b823
 def method_values(
-    method: str,    # one of `METHOD_TITLES`
+    method: str,    # one of `METHODS`
 ) -> dict:          # setting → value
     "The settings of a method that have a control, as the method has them itself."
     cls, other = find_method(method)
@@ -114,7 +114,7 @@ def unused_controls(
     ways = method_values(shown['method'])
     off = [k for k in METHOD_KEYS if k not in ways]
     off += [] if 'rate' in NOISE_OPTIONS[shown['noise']] else ['rate']
-    off += [] if make_method(shown['method']).strong else ['n', 'm']
+    off += [] if 'strong' in make_method(shown['method']).views else ['n', 'm']
     return off + ([k for k in ('lam', 'clusters') if k not in off and not shown['w_cluster']])
 
 # %% ../../nbs/09_lab/01_controls.ipynb #1f510ea0

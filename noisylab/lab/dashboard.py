@@ -67,7 +67,7 @@ class Said:
     "What is said to whoever pressed a button."
     @property
     def said(self) -> tuple[str, str] | None:
-        "The answer to the last button, for `ANSWER_SECONDS` seconds; good news only until the run shown is another or elsewhere."
+        "The answer to the last button, for `ANSWER_SECONDS` seconds; good news only as long as the same run is shown."
         what, since, where = self._said
         if what is None or time.monotonic() - since > ANSWER_SECONDS: return None
         return what if what[0] == 'error' or where == self._where() else None

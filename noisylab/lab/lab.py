@@ -165,13 +165,14 @@ def lab_figure(
     if name == 'suspects' and w.images is None: raise UserError('there are no pictures; give Tracked the images')
     if name == 'confusion' and w.true is None: raise UserError('true labels are not known; figure noise does without')
     true = lambda: None if w.true is None else w.true[w.shown]
-    make = dict(map=lambda: _map(run, f, xy, by), maps=lambda: plots.maps_figure(xy, f.given[w.shown], true(), w.classes),
+    confusion = lambda: transition_matrix(w.true.astype(int), f.pred.astype(int), len(w.classes))
+    make = dict(map=lambda: _map(run, f, xy, by),
+                maps=lambda: plots.maps_figure(xy, f.given[w.shown], true(), w.classes),
                 restorations=lambda: plots.restorations_figure(run.views(f), classes=w.classes),
                 operations=lambda: evidence.operations_figure(f.undone), suspects=lambda: _suspects(run, f),
                 losses=lambda: evidence.losses_figure(f.loss.astype(float), f.given, w.true),
                 noise=lambda: evidence.noise_figure(f.noise, f.pred, f.given, w.classes),
-                confusion=lambda: plots.matrix_figure(transition_matrix(w.true.astype(int), f.pred.astype(int), len(w.classes)),
-                                               w.classes, across='predicted'))
+                confusion=lambda: plots.matrix_figure(confusion(), w.classes, across='predicted'))
     return make[name]()
 
 # %% ../../nbs/09_lab/04_lab.ipynb #67ebed1c

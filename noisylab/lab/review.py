@@ -234,8 +234,8 @@ class Review(Shown):
         side: int = 64,                 # pixels of a picture in the grid
     ):
         if not all(hasattr(suspects, k) for k in ('images', 'index', 'suggested', 'score', 'reason')):
-            raise UserError(f'suspects is a {type(suspects).__name__}; expected what find_label_issues gives, for example '
-                            'Review(noisylab.find_label_issues(images))')
+            raise UserError(f'suspects is a {type(suspects).__name__}; expected what find_label_issues gives, '
+                            'for example Review(noisylab.find_label_issues(images))')
         for k, v in dict(per_page=per_page, side=side).items():
             if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1:
                 raise UserError(f'{k}={v!r}; expected a whole number, at least 1')

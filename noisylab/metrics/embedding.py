@@ -132,7 +132,7 @@ class MapWorker:
         path = [str(Path(noisylab.__file__).parent.parent), *filter(None, [os.environ.get('PYTHONPATH')])]
         alone = {f'{k}_NUM_THREADS': '1' for k in ('OMP', 'OPENBLAS', 'MKL')}
         env = {**os.environ, **alone, 'PYTHONPATH': os.pathsep.join(path)}
-        run = [sys.executable, '-c', 'from noisylab.metrics.embedding import serve_maps; serve()']
+        run = [sys.executable, '-c', 'from noisylab.metrics.embedding import serve_maps; serve_maps()']
         self.process = subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env,
                                         start_new_session=True)
 

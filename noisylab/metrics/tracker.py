@@ -276,7 +276,7 @@ class Stateful(Fed):
         run.batch, run.sums = None, {k: torch.zeros_like(v, device='cpu') for k, v in run.sums.items() if k in state}
         for k, v in run.sums.items(): v[at] = state[k].cpu()
         self.labels, self.rows, self.every = labels, [], state['every']
-        for k, e, *measured in zip(*rows): self._keep(EpochRow(int(k), int(e), *map(whole, measured, (np.nan, np.nan, -1))))
+        for k, e, *seen in zip(*rows): self._keep(EpochRow(int(k), int(e), *map(whole, seen, (np.nan, np.nan, -1))))
         self.epoch, self.count = state['epoch'], state['count']
 
 # %% ../../nbs/04_metrics/02_tracker.ipynb #576cd103

@@ -70,8 +70,8 @@ def fork_spec(
         return None
     for k in settings:
         if k not in (*FORK_FIELDS, *LIVE_FIELDS) and k not in ways:
-            raise UserError(f"a fork can't have another {k!r}; it can have: {', '.join(FORK_FIELDS + LIVE_FIELDS)} and settings of "
-                            "its method; for anything else start a new session")
+            raise UserError(f"a fork can't have another {k!r}; it can have: {', '.join(FORK_FIELDS + LIVE_FIELDS)} and "
+                            "settings of its method; for anything else start a new session")
     now = check_change(spec, method, events, {k: v for k, v in settings.items() if k in LIVE_FIELDS})
     kept = {} if 'method' in settings else now.settings
     own = kept | settings.get('settings', {}) | {k: v for k, v in settings.items() if k in ways}
@@ -83,15 +83,16 @@ def replay(
     spec: Spec,             # resolved, as a run stores it
     events: list,           # of the run
     steps: int | None = None,   # how far; None: to the end
-    here: dict | None = None,   # `device`, `data` and `root` of `training.spec.relocate_spec`, for the runs that it was forked from
+    here: dict | None = None,   # `device`, `data` and `root` of `relocate_spec`, for the runs that it was forked from
     **parts,                # what the run was given besides its spec, such as `train` and `test`
 ) -> Trainer:
     "Repeat a steered run."
     tr, todo = Trainer(spec, **parts), deque(events)
     if todo and 'fork' in todo[0]:
         first = todo.popleft()
-        old = replay(relocate_spec(first['fork']['spec'], **here or {}), first['fork']['events'], first['step'], here, **parts)
-        take_over_state(tr, **capture_state(old), settings=first['fork']['settings'])
+        origin = first['fork']
+        old = replay(relocate_spec(origin['spec'], **here or {}), origin['events'], first['step'], here, **parts)
+        take_over_state(tr, **capture_state(old), settings=origin['settings'])
     def due():
         while todo and todo[0]['step'] <= tr.step:
             tr.change(**{k: v for k, v in todo.popleft().items() if k not in EVENT_NOTES})

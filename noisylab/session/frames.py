@@ -151,8 +151,9 @@ class WatchedImages:
     def views(self, f: Frame) -> SampleViews:
         "The pinned images of a frame, as plots and reports take them."
         at, of = f.pinned, lambda v: None if v is None else v[f.pinned]
-        return SampleViews(self.index[at], f.original, f.augmented, f.restored, f.ops, np.zeros((len(at), 1), np.float32),
-                     f.pred[at], f.given[at], of(self.true), of(f.cluster), f.loss[at].astype(np.float32))
+        return SampleViews(self.index[at], f.original, f.augmented, f.restored, f.ops,
+                           np.zeros((len(at), 1), np.float32), f.pred[at], f.given[at], of(self.true), of(f.cluster),
+                           f.loss[at].astype(np.float32))
 
 def choose_watched(
     trainer: Steered,
@@ -279,7 +280,7 @@ class FrameRecorder:
     "Keeps a frame an epoch beside a run: `trainer.on_epoch.append(Recorder(trainer))`."
     def __init__(self,
         trainer,                # a `Trainer` with a run folder
-        mapper=None,            # (s×d features, s×2 the last map or None) → s×2, such as `metrics.embedding.tsne`; None: no maps
+        mapper=None,            # (s×d features, s×2 the last map or None) → s×2, such as `metrics.embedding.tsne`
         n_map: int = 500,       # images on the map
         memory: int = 64*2**20, # bytes
     ):

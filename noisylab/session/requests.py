@@ -34,7 +34,8 @@ def _alone(session):
     for k in ('net', 'method'):
         v = session.parts.get(k)
         for s in list(_OPEN):
-            if v is not None and s is not session and s.status not in ENDED_STATES and s.parts.get(k) is v: raise UserError(
+            if v is None or s is session or s.status in ENDED_STATES or s.parts.get(k) is not v: continue
+            raise UserError(
                 f'this {k} is of another session, which is {s.status}: both would change it; stop that one, or hand '
                 f'over another (copy.deepcopy({k}))')
 
@@ -79,7 +80,8 @@ class Wishing(RunView):
 
     def _want(self, wish):
         with self._lock:
-            if self.status in ENDED_STATES: raise SessionEnded(f'this run is {self.status}; fork it to go on, or start a new session')
+            if self.status in ENDED_STATES:
+                raise SessionEnded(f'this run is {self.status}; fork it to go on, or start a new session')
             if self._thread is None: _alone(self)
             self._wish = wish
             if self.status == 'paused' and wish in ('run', 'epoch'): self.status = 'running'
@@ -102,7 +104,8 @@ class Steering(Wishing):
     def change(self, **new):
         "Change settings from the next step on; what can't be is refused at once."
         with self._lock:
-            if self.status in ENDED_STATES: raise SessionEnded(f'this run is {self.status}; fork it with other settings')
+            if self.status in ENDED_STATES:
+                raise SessionEnded(f'this run is {self.status}; fork it with other settings')
             check_change(self.spec, self._method(), self._said(), new)
             self._changes = self._changes | new
             self._call()

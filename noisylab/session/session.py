@@ -141,7 +141,8 @@ class Running(Looking):
         self.parts |= first.pop('parts', {})
         if first and self.parts['train'] is None: self.parts |= load_handed_over(first['st'], **first.pop('moved', {}))
         first.pop('moved', None)
-        tr = (rebuild_trainer if first else Trainer)(self.spec, **{k: v for k, v in self.parts.items() if v is not None})
+        own = {k: v for k, v in self.parts.items() if v is not None}
+        tr = (rebuild_trainer if first else Trainer)(self.spec, **own)
         if first: take_over_state(tr, **first)
         self.spec, self.watched, self.trainer = tr.spec, choose_watched(tr, self.n_map), tr
         self.pinned = choose_pinned(tr, self.n_pinned) if self.pinned is None else self.pinned

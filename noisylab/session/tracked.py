@@ -51,7 +51,7 @@ class TrackedRun(RunView):
     "A training that a tracker followed: what can be seen of it, as of a session that is done."
     def __init__(self,
         tracker: Tracker,
-        images: Images | Any = None,    # those that were tracked: `Images`, or pixels as `data.validation.as_pixels` takes them
+        images: Images | Any = None,    # those that were tracked, or pixels as `data.validation.as_pixels` takes them
         true: Any = None,               # N int, true labels; None: those of `images`, where known
         classes: Sequence[str] | None = None,   # names; None: those of `images`, or numbers
         name: str = 'your loop',
@@ -67,8 +67,8 @@ class TrackedRun(RunView):
         if classes is None: classes = images.classes if own else range(C)
         classes = tuple(map(str, classes))
         if len(classes) != C: raise UserError(f'{len(classes)} names of classes; {C} were expected')
-        super().__init__(Spec(data=OWN_PREFIX + (images.name if own else 'your images'), noise='none', method=OWN_PREFIX + name,
-                              epochs=tracker.epoch or None), 256*2**20)
+        super().__init__(Spec(data=OWN_PREFIX + (images.name if own else 'your images'), noise='none',
+                              method=OWN_PREFIX + name, epochs=tracker.epoch or None), 256*2**20)
         self.frames, index = tracker_frames(tracker, true, self.frames.memory)
         pictures = images if own or images is None else as_pixels(images)[index].permute(0, 2, 3, 1).numpy()
         self.watched = WatchedImages(index, None if true is None else true[index].astype(np.int16),
@@ -85,6 +85,6 @@ class TrackedRun(RunView):
         "What there is of the row of results that a run of ours ends with."
         t, w, last = self.tracker, self.watched, self.history[-1]
         wrong = None if w.true is None else float((self.latest.given != w.true).mean())
-        return dict(data=self.spec.data.removeprefix(OWN_PREFIX), epochs=t.epoch, n_train=len(w.index), realised_rate=wrong,
-                    **{k: last[k] for k in ('memorized', 'corrected', 'classes_predicted')},
+        return dict(data=self.spec.data.removeprefix(OWN_PREFIX), epochs=t.epoch, n_train=len(w.index),
+                    realised_rate=wrong, **{k: last[k] for k in ('memorized', 'corrected', 'classes_predicted')},
                     checksum=checksum(t.labels), versions=package_versions(), commit='not known') | facts

@@ -65,8 +65,8 @@ class Messages:
     @property
     def said(self) -> str:
         "What has happened, in words, until it is over."
-        now = time.monotonic()
-        return '; '.join(text for k, (text, when) in self._told.items() if k != 'change' or now - when < MESSAGE_SECONDS)
+        since = time.monotonic() - MESSAGE_SECONDS
+        return '; '.join(text for k, (text, when) in self._told.items() if k != 'change' or when > since)
 
 # %% ../../nbs/06_session/02_view.ipynb #1e30269f
 class RunView(Messages):

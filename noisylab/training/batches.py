@@ -14,6 +14,7 @@ import torch
 
 from ..data import noise
 from ..data.images import Images
+from ..errors import UserError
 from .spec import Spec
 
 # %% ../../nbs/05_training/02_batches.ipynb #19a13e74
@@ -50,10 +51,13 @@ def split_validation(
 # %% ../../nbs/05_training/02_batches.ipynb #e8000dbd
 class Batches:
     "The batches of one epoch, from position `start`, as (indices, weak, strong)."
-    def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=None, workers=0):
-        order = np.random.RandomState([seed, epoch, 30]).permutation(len(index))
-        self.order = index[torch.from_numpy(order)]
+    def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=None, workers=0,
+                 order=None):       # places to take, as many as `index` has and in this order; None: `index`, shuffled
         n = len(index)
+        if order is None: order = index[torch.from_numpy(np.random.RandomState([seed, epoch, 30]).permutation(n))]
+        if order.shape != index.shape: raise UserError(
+            f'the order of an epoch has {order.numel():,} images; {n:,} were expected, some of them more than once')
+        self.order = order.cpu()
         self.n = n - 1 if n % batch == 1 and n > 1 else n       # batch-norm has no variance for a last batch of one
         self.batch, self.weak, self.strong, self.device, self.at = batch, weak, strong, device, start
         self.draws = [a.draw(len(images), seed, epoch) if a else None for a in (weak, strong)]

@@ -27,7 +27,7 @@ from ..data.validation import SIZE_RANGE, as_path
 from ..errors import UserError
 from ..data.sources import resolve_source
 from ..methods.base import make_method
-from ..models.robust_net import TINY_SIDE
+from ..models.robust_net import MODELS, TINY_SIDE, default_model, find_model, split_weights
 from ..data.noise import NOISE_OPTIONS, as_rate
 
 # %% ../../nbs/05_training/01_spec.ipynb #6d52dbb5
@@ -186,13 +186,14 @@ def resolve_engine(
     own_method: bool,       # was a `Method` handed over?
 ) -> str:
     "How to take steps: recorded on a GPU, unless somebody else's code may do what can't be recorded."
-    ours, cuda = spec.model in ('small', 'resnet18'), spec.device.startswith('cuda')
+    ours = not spec.model.startswith(OWN_PREFIX) and find_model(spec.model).recordable
+    cuda = spec.device.startswith('cuda')
     if spec.engine == 'auto': return 'graph' if cuda and ours and not own_method else 'eager'
     if spec.engine == 'graph' and not cuda:
         raise UserError(f"engine='graph' is for NVIDIA GPUs, this run is on {spec.device!r}; use 'eager' or 'auto'")
     if spec.engine != 'eager' and not ours:
-        raise UserError(f"engine={spec.engine!r} needs a network without random numbers of its own, 'small' or "
-                        f"'resnet18', not {spec.model!r}; use 'eager' or 'auto'")
+        raise UserError(f"engine={spec.engine!r} needs a network without random numbers of its own, one of "
+                        f"{', '.join(MODELS)}, not {spec.model!r}; use 'eager' or 'auto'")
     return spec.engine
 
 def resolve_device(
@@ -215,8 +216,8 @@ def absolute_paths(spec: Spec) -> Spec:
     full = lambda p: os.path.abspath(os.path.expanduser(p))
     data, root = resolve_source(spec.data, spec.root)
     if spec.data.startswith(OWN_PREFIX): data = spec.data
-    name, _, weights = spec.model.partition(':')
-    model = f'{name}:{full(weights)}' if weights and not spec.model.startswith(OWN_PREFIX) else spec.model
+    name, weights = split_weights(spec.model)
+    model = f'{name}:{full(weights)}' if weights else spec.model
     notes = {k: full(v) if k == 'file' and v else v for k, v in spec.noise_settings.items()}
     return replace(spec, data=data, root=root, model=model, noise_settings=notes)
 
@@ -254,9 +255,9 @@ def resolve_spec(
           dict(n=2, m=9, crop=4, flip=True, epochs=300, batch=128, ops='cutout')
     own |= dict(lr=.1, momentum=.9, weight_decay=1e-4, val=method.holdout)
     if spec.schedule == 'author':
-        stages = method.stages(n_classes)
+        stages = method.phases(n_classes)
         own |= method.author(n_classes) | dict(lr=stages[0].lr, epochs=round(sum(s.epochs for s in stages)))
-    model = ('small' if tiny else 'resnet18') if spec.model == 'auto' else spec.model
+    model = default_model(side) if spec.model == 'auto' else spec.model
     device = resolve_device(spec.device)
     precision = auto_precision(device, model) if spec.precision == 'auto' else spec.precision
     open_ = {k: v for k, v in own.items() if getattr(spec, k) in (None, 'auto')}

@@ -16,7 +16,8 @@ import torch
 from ..data.validation import SharedSetting
 from ..errors import UserError
 from ..methods.base import Batch, Method
-from ..models.robust_net import RobustNet, seeded
+from ..models.random_numbers import seeded
+from ..models.robust_net import RobustNet
 
 # %% ../../nbs/05_training/03_step.ipynb #e9302629
 def autocast(
@@ -85,7 +86,8 @@ class TrainStep:
     def aim(self, lr: float, scalars: dict):
         "Set the learning rate and the method's scalars."
         self.lr.fill_(lr)
-        for g in self.opt.param_groups: g['lr'] = self.lr
+        for g in self.opt.param_groups:
+            if not g.get('own_lr'): g['lr'] = self.lr
         for k, v in scalars.items(): self.s.setdefault(k, self._zero()).fill_(v)
 
     def work(self, b: Batch):
@@ -105,8 +107,8 @@ class TrainStep:
     def __call__(self, b: Batch): self.work(b)
     def forget(self):
         "Called when tensors were replaced: by new labels, by another state."
-        for p in (p for g in self.opt.param_groups for p in g['params']):   # a fused step wants all momenta or none
-            self.opt.state[p].setdefault('momentum_buffer', torch.zeros_like(p))
+        for p in (p for g in self.opt.param_groups if g['momentum'] for p in g['params']):     # a fused step wants all
+            self.opt.state[p].setdefault('momentum_buffer', torch.zeros_like(p))                # momenta or none
 
     def clear(self):
         "Begin new sums; of other terms, where the method's form has changed."
