@@ -200,7 +200,7 @@ def test_the_judge_finds_wrong_labels_and_knows_how_many(n, C, rate, step, share
     found = find_label_issues(features=x, labels=given)
     assert wrong[found.index].mean() > .85 and wrong[found.index].sum() > .8*wrong.sum(), found
     assert abs(found.rate - wrong.mean()) < .04, found
-    assert (found.mended_labels() == true).mean() > (given == true).mean() + .6*rate, found
+    assert (found.mended_labels() == true).mean() > (given == true).mean() + .5*rate, found
 
 
 def test_the_judge_leaves_right_labels_alone():

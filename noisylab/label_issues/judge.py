@@ -8,7 +8,7 @@ __all__ = ['HEAD_MEMORY', 'PRIOR_STRENGTHS', 'NEIGHBOURS', 'MOST_DIMENSIONS', 'M
            'HeadLoss', 'train_heads', 'held_out_logits', 'normalize', 'posterior', 'soft_counts', 'prior_matrix',
            'update_matrix', 'count_matrix', 'nearest_images', 'neighbour_votes', 'votes_through', 'Pool',
            'pool_sources', 'confusion_likeness', 'posterior_with_confusion', 'Judgement', 'judge_posterior',
-           'judge_features', 'judge_probabilities']
+           'tells_labels', 'judge_features', 'judge_probabilities']
 
 # %% ../../nbs/07_label_issues/02_judge.ipynb #bf7073e7
 from dataclasses import dataclass
@@ -342,7 +342,7 @@ def posterior_with_confusion(
 
 # %% ../../nbs/07_label_issues/02_judge.ipynb #16be2253
 RARE = 3                # images of a class: with fewer, its labels are not judged
-LEARNED_NATS = .05      # what images must at least tell of a label, beyond the frequency of its class
+LEARNED_NATS = .003     # what images must at least tell of a label, beyond the frequency of its class
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
@@ -397,6 +397,15 @@ def judge_posterior(
                           float(best @ (have/have.sum()).double()), learned)
     return wrong, suggested.argmax(1).numpy(), noise
 
+def tells_labels(
+    likelihood: Tensor,     # n, log-likelihood of each given label by what is said of its image
+    y: Tensor,              # n int64
+    n_classes: int,
+) -> bool:
+    "Are the labels clearly likelier by their images than by the frequencies of the classes?"
+    gain = likelihood - (torch.bincount(y, minlength=n_classes)/len(y))[y].log()
+    return bool(gain.mean() > max(LEARNED_NATS, 3*float(gain.std())/len(gain)**.5))
+
 def judge_features(
     features: Any,      # N×D numbers, of a network that was not trained on these labels
     labels: Any,        # N int, 0..C-1; −1: unlabelled
@@ -417,9 +426,7 @@ def judge_features(
     pool = pool_sources(heads, y, votes, first.matrix)
     used = y >= 0
     alone = posterior(first.p, first.matrix, y)[used].gather(1, y[used][:, None]).mean()
-    frequency = torch.bincount(y[used], minlength=C)/used.sum()
-    gain = pool.likelihood - frequency[y[used]].log()
-    learned = bool(gain.mean() > max(LEARNED_NATS, 3*float(gain.std())/len(gain)**.5))
+    learned = tells_labels(pool.likelihood, y[used], C)
     q = posterior_with_confusion(pool.p, pool.matrix, y)
     wrong, suggested, noise = judge_posterior(q, y, pool.matrix, pool.p, 1 - float(alone), learned)
     return Judgement(q.numpy(), wrong, suggested, noise, nearest[:, :10].numpy(), tuple(pool.weights.tolist()))
@@ -435,13 +442,16 @@ def judge_probabilities(
     "The same posterior for what another network says."
     P, _ = check_probabilities(probabilities, np.zeros(len(labels), int))
     y, C = labels_or_none(labels, P.shape[1])
-    P = torch.from_numpy(P).float()
+    P, used = torch.from_numpy(P).float(), y >= 0
     T = count_matrix(P, y)
-    p = normalize(torch.linalg.solve(T + 1e-3*torch.eye(C), P, left=False).clamp_min(1e-6))
-    used, q = y >= 0, posterior(p, T, y)
-    frequency = torch.bincount(y[used], minlength=C)/used.sum()
-    agrees, luck = float((P.argmax(1) == y)[used].float().mean()), float(frequency[P.argmax(1)][used].mean())
-    kappa = (agrees - luck)/max(1 - luck, 1e-9)
-    learned = kappa > 3*(luck/int(used.sum()))**.5/max(1 - luck, 1e-9) if held_out else kappa > LEARNED_KAPPA
+    if held_out:
+        pool = pool_sources(P.clamp_min(1e-6).log()[None], y, None, T)
+        q, p, T = posterior_with_confusion(pool.p, pool.matrix, y), pool.p, pool.matrix
+        learned = tells_labels(pool.likelihood, y[used], C)
+    else:
+        p = normalize(torch.linalg.solve(T + 1e-3*torch.eye(C), P, left=False).clamp_min(1e-6))
+        q, frequency = posterior(p, T, y), torch.bincount(y[used], minlength=C)/used.sum()
+        agrees, luck = (P.argmax(1) == y)[used].float().mean(), frequency[P.argmax(1)][used].mean()
+        learned = bool(agrees - luck > LEARNED_KAPPA*(1 - luck))
     wrong, suggested, noise = judge_posterior(q, y, T, p, None, learned)
     return Judgement(q.numpy(), wrong, suggested, noise)
