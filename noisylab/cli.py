@@ -140,12 +140,14 @@ def _record(trainer):
     "Have the run keep what it looked like, for the slider of its report."
     from noisylab.errors import UserError
     from noisylab.metrics.embedding import tsne
-    from noisylab.session.frames import FrameRecorder
+    from noisylab.session.observer import FrameRecorder
     if not trainer.out: raise UserError('--frames needs --out FOLDER, the run folder that they go to')
     def mapped(features, last):
         try: return tsne(features, last)
         except UserError: return last       # too few images, or features that are no numbers: the curves tell
-    trainer.on_epoch.append(FrameRecorder(trainer, mapped if find_spec('openTSNE') else None))
+    recorder = FrameRecorder(mapped if find_spec('openTSNE') else None)
+    recorder.on_start(trainer)
+    trainer.on_epoch.append(recorder.on_epoch_end)
 
 # %% ../nbs/11_cli.ipynb #7b308eb5
 def describe_outcome(row: dict) -> str:

@@ -130,7 +130,7 @@ def half(path): path.write_bytes(path.read_bytes()[:120])
 def test_a_worker_names_the_file_and_missing_workers_are_said(pets, monkeypatch):
     disk, _ = load(pets, in_memory=False)
     half(pets/disk.ids[2])
-    with pytest.raises(UserError, match=disk.ids[2]) as e: list(disk.chunks(torch.arange(len(disk)).repeat(4), 4, 2))
+    with pytest.raises(UserError, match=disk.ids[2]) as e: list(disk.chunks(torch.arange(len(disk)).repeat(8), 4, 2))
     assert 'Traceback' not in str(e.value)
     assert not multiprocessing.active_children()                 # the workers end with the error, not later
     (pets/disk.ids[2]).unlink()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONTROL_GROUPS', 'CONTROLS', 'CONTROL_KEYS', 'SPEC_KEYS', 'METHOD_KEYS', 'SIDES', 'PRESETS', 'method_values',
-           'control_values', 'spec_from_values', 'unused_controls', 'change_value', 'list_presets']
+           'control_values', 'spec_from_values', 'unused_controls', 'change_value', 'list_presets', 'Form']
 
 # %% ../../nbs/09_lab/01_controls.ipynb #0e409b9e
 from dataclasses import MISSING, asdict, fields, replace
@@ -170,3 +170,62 @@ def list_presets(
                            train_size=5000, epochs=30, root=root,
                            width=advised_width(SIDES['cifar10'], resolve_device(device))))
     return [*PRESETS, human] if file else list(PRESETS)
+
+# %% ../../nbs/09_lab/01_controls.ipynb #20bf8b7a
+class Form:
+    "The settings of the next run, one value for each control."
+    def __init__(self,
+        spec: Spec | None = None,   # what the controls say at first; None: the first preset, of own images none
+        side: int | None = None,    # own images: their side in pixels; None: `spec.data` is loaded
+    ):
+        self.side = side
+        if spec is None: spec = Spec() if self.own else Spec(**PRESETS[0]['spec'])
+        self.presets = [] if self.own else list_presets(spec.root, spec.device)
+        self.follow(spec)
+
+    @property
+    def own(self) -> bool: return self.side is not None     # are there images of one's own, which no control changes?
+    @property
+    def spec(self) -> Spec: return spec_from_values(self.values, self.base)     # of the next start
+
+    def follow(self, spec: Spec):
+        "Let the controls say what a run does."
+        self.base, self.values, self.preset = spec, control_values(spec, self.side), None
+
+    def changed(self, key: str, value) -> dict:
+        "The values after one control was moved; the form stays as it is. `UserError` if that makes no run."
+        if key == 'data' and self.own:
+            raise UserError('this lab was opened on images of your own; Lab() opens one on other data')
+        return change_value(self.values, key, value, self.base)
+
+    def set(self, key: str, value):
+        "Move a control."
+        self.values, self.preset = self.changed(key, value), None
+
+    def choose(self, name: str) -> dict:    # the preset
+        "Take the settings of a preset."
+        p = next((p for p in self.presets if p['name'] == name), None)
+        known = ', '.join(p['name'] for p in self.presets)
+        if p is None: raise UserError(f'there is no preset {name!r}; there are: {known}')
+        self.follow(Spec(**dict(root=self.base.root, device=self.base.device) | p['spec']))
+        self.preset = name
+        return p
+
+    @property
+    def unused(self) -> list[str]:
+        "Controls that mean nothing now."
+        return unused_controls(self.values) + (['data', 'train_size'] if self.own else [])
+
+    def live(self,
+        settings: tuple,    # that can be changed in a running training
+    ) -> list[str]:
+        "Controls that act on a running training."
+        return [c['key'] for c in CONTROLS if c['live'] and c['key'] in settings]
+
+    def pending(self,
+        now: Spec,                  # of the run that is shown
+        side: int | None = None,    # of its images in pixels
+    ) -> list[str]:
+        "Controls that say something else than the run that is shown does: they wait for the next start."
+        other, off = control_values(now, side), self.unused
+        return [k for k, v in self.values.items() if v != other[k] and v is not None and k not in off]

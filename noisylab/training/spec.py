@@ -228,18 +228,18 @@ def relocate_spec(
     root: str | Path | None = None,     # where the named datasets are now
 ) -> Spec:
     "A saved run as it can go on here."
-    here = {}
+    was, here = spec_from_dict(saved), {}
     if device is None:
-        try: resolve_device(saved['device'])
+        try: resolve_device(was.device)
         except UserError:
             device = 'cpu'
-            warnings.warn(f"the run was on {saved['device']}, which is not here; it goes on on the CPU, whose numbers "
+            warnings.warn(f"the run was on {was.device}, which is not here; it goes on on the CPU, whose numbers "
                           'may differ in their last digits', stacklevel=3)
-    if device not in (None, saved['device']): here = dict(device=device, engine='auto')
-    if not saved['data'].startswith(OWN_PREFIX):
-        here |= dict(zip(('data', 'root'), resolve_source(saved['data'], saved['root'], data, root)))
+    if device not in (None, was.device): here = dict(device=device, engine='auto')
+    if not was.data.startswith(OWN_PREFIX):
+        here |= dict(zip(('data', 'root'), resolve_source(was.data, was.root, data, root)))
     elif root: here['root'] = str(root)
-    return spec_from_dict(saved | here)
+    return replace(was, **here)
 
 # %% ../../nbs/05_training/01_spec.ipynb #3496f66b
 def resolve_spec(
