@@ -82,7 +82,8 @@ def spec_from_args(
         for k in RESOLVED_FIELDS: base.pop(k, None)
     if args.noise not in (None, base.get('noise')):
         base.pop('rate', None)
-        if args.noise.split(':')[0] != base.get('noise', '').split(':')[0]: base.pop('noise_settings', None)
+        human = all(k.startswith('human:') for k in (args.noise, base.get('noise', '')))
+        if not human: base.pop('noise_settings', None)
     said = reopen_fields(base, named_fields(args, base))
     if 'data' not in said or find_dataset(said['data']): return spec_from_dict(said), {}
     return advise(**said)
