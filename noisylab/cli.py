@@ -380,7 +380,7 @@ def _positive(text):
 
 def _command(sub, name, func, what, examples, **more):
     "A command with its examples."
-    p = sub.add_parser(name, help=what, description=what[0].upper() + what[1:] + '.',
+    p = sub.add_parser(name, allow_abbrev=False, help=what, description=what[0].upper() + what[1:] + '.',
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=24),
         epilog='examples:\n' + '\n'.join(f'  noisylab {name} {e}'.rstrip() for e in examples), **more)
     p.set_defaults(func=func)
@@ -391,7 +391,7 @@ def _train_parser(sub):
     p = _command(sub, 'train', train_command, 'train a classifier on noisy labels', [
         '--noise symmetric --rate 0.8 --out runs/digits', '--data my_images/ --out runs/mine',
         '--resume --out runs/mine'], usage='noisylab train [--out FOLDER] [options]', add_help=False)
-    p.description += ' A NAME may be module:name, for something of your own.'
+    p.description += ' For data, noise and model, module:name is something of your own.'
     g, pairs = p.add_argument_group('run'), dict(action='append', default=[], metavar='K=V')
     g.add_argument('-h', '--help', action='help', help=argparse.SUPPRESS)
     g.add_argument('--out', metavar='FOLDER', help='run folder (default: nothing is kept)')
