@@ -541,14 +541,14 @@ COMMANDS = {
     'predict HERE/run HERE/pets --csv HERE': 'written',
     'predict HERE/run HERE/picture.png --on-bad raise': 'not a picture',
     'predict HERE/run HERE --on-bad x': 'invalid choice',
-    'suspects': 'required', 'suspects HERE/none': 'no such file', 'suspects HERE/pets/cat': 'no class folders',
-    'suspects HERE/picture.png': 'no .csv or .npz',
+    'issues': 'required', 'issues HERE/none': 'no such file', 'issues HERE/pets/cat': 'no class folders',
+    'issues HERE/picture.png': 'no .csv or .npz',
     'report': 'required', 'report HERE': 'has no spec.json',
     'replay HERE': 'does not exist', 'replay HERE/run --out HERE/run': 'holds a run already',
-    'demo --workers 0': 'whole number from 1', 'table none.toml --out HERE/r.jsonl': 'does not exist',
-    'table HERE/t.toml --out HERE/r.jsonl': 'no TOML', 'table HERE/t.toml': '--out', 'table show': 'needs one or more',
-    'table show HERE/picture.png': 'cannot be read', 'table show HERE': 'does not exist',
-    'table HERE/t.toml --out HERE/r.jsonl --workers 0': 'whole number from 1'}
+    'demo --workers 0': 'whole number from 1', 'grid none.toml --out HERE/r.jsonl': 'does not exist',
+    'grid HERE/t.toml --out HERE/r.jsonl': 'no TOML', 'grid HERE/t.toml': '--out', 'grid show': 'needs one or more',
+    'grid show HERE/picture.png': 'cannot be read', 'grid show HERE': 'does not exist',
+    'grid HERE/t.toml --out HERE/r.jsonl --workers 0': 'whole number from 1'}
 cases('noisylab', {line or '(nothing)': (line, says) for line, says in COMMANDS.items()}, refused_command)
 
 # --- the table

@@ -29,7 +29,7 @@ name = "jo"
 
 def command(folder, *args):
     run = 'import sys; from noisylab.cli import main; sys.exit(main(sys.argv[1:]))'
-    return [sys.executable, '-c', run, 'table', str(folder/'g.toml'), '--out', str(folder/'rows.jsonl'), *args]
+    return [sys.executable, '-c', run, 'grid', str(folder/'g.toml'), '--out', str(folder/'rows.jsonl'), *args]
 
 def plain(rows): return {r['key']: [r['last'], r['best'], r['checksum']] for r in rows}
 

@@ -107,7 +107,7 @@ def read_grid(
     except FileNotFoundError:
         raise UserError(f"{path.name} does not exist; noisylab brings {', '.join(GRID_NAMES)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise UserError(f'{path} is no TOML: {e}; expected a grid, as noisylab table --help shows') from None
+        raise UserError(f'{path} is no TOML: {e}; expected a grid, as noisylab grid --help shows') from None
 
 GRID_NAMES = ('paper-table1.toml', 'paper-table2.toml', 'paper-table3.toml', 'paper-table4.toml',
          'cifar10-cpu.toml', 'human-labels.toml', 'fast-table.toml')
