@@ -1,7 +1,7 @@
 """What the live view costs: training steps per CPU-second of the kernel's process, with it and without, interleaved.
 
 In a kernel as JupyterLab starts it, two equal trainings on the digits take turns of some seconds: a bare `Trainer`, at
-which nothing looks, and a run in a `Lab` whose face is sent everything that a browser would get and is told that each
+which nothing looks, and a run in a `Lab` whose widget is sent everything that a browser would get and is told that each
 moment was drawn. The worker that makes maps is another process: its time does not count here, but it takes its share of
 caches and cores. The last line is the median of the turns' ratios.
 """
@@ -30,7 +30,7 @@ threading.Thread(target=train).start()
 lab = Lab(spec)
 def drawn():
     while not lab.closed:
-        lab.face.seen = lab.pump._number
+        lab.widget.seen = lab._updater.sent
         time.sleep(.1)
 threading.Thread(target=drawn).start()
 run = lab.start()
@@ -44,9 +44,9 @@ def rate(steps, seconds):
     return (steps() - s)/(time.process_time() - c)
 
 for i in range({turns}):
-    sent = lab.pump._number
+    sent = lab._updater.sent
     live = rate(lambda: run.trainer.step, {seconds})
-    sent = lab.pump._number - sent
+    sent = lab._updater.sent - sent
     run.pause(); go.set()
     while run.status != 'paused': time.sleep(.01)
     alone = rate(lambda: trainer.step, {seconds})

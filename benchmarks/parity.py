@@ -50,7 +50,7 @@ class Bench:
         "(the trainer, its loss at each of `steps` steps)"
         t, seen, before, of_epoch = self.trainer(method, **fields), [], 0., 0
         for n in t.steps():
-            total = float(t.take_step.sums['loss'])      # also there when the epoch is over: a method may hold images out
+            total = float(t.take_step.sums['loss'])  # also there after the epoch: a method may hold images out
             images = min(t.spec.batch, len(t.data.fit_index) - of_epoch)
             seen.append((total - before)/images)
             before, of_epoch = (total, of_epoch + images) if t.in_epoch else (0., 0)
@@ -63,11 +63,14 @@ class Bench:
         return t
 
     def off(self, method, **fields):
-        "Relative difference from the CPU's fp32 curve: of the first five losses, of the mean."
+        """Relative difference from the CPU's fp32 curve: of the first loss, of the second, of the mean.
+
+        Later ones say nothing alone: initial weights that differ by 1e-6 change the fifth loss by up to 1e-2, on a CPU.
+        """
         if method not in self.__dict__: self.__dict__[method] = self.curve(method, device='cpu', engine='eager')[1]
         theirs, ours = self.__dict__[method], self.curve(method, **fields)[1]
         rel = ((ours - theirs).abs()/theirs.abs())
-        return float(rel[:5].max()), float((ours.mean() - theirs.mean()).abs()/theirs.mean().abs())
+        return float(rel[0]), float(rel[1]), float((ours.mean() - theirs.mean()).abs()/theirs.mean().abs())
 
 
 @check
@@ -84,18 +87,18 @@ def augmentation_is_the_same_to_the_bit(b):
     return True, f'{n} ways, {len(x):,} images'
 
 
+def follows(b, allowed, **fields):
+    found = [max(w) for w in zip(*(b.off(m, engine='eager', **fields) for m in METHODS))]
+    said = (f'{v:.1e} (< {most})' for v, most in zip(found, allowed))
+    return all(v < most for v, most in zip(found, allowed)), f"first loss, second, mean off by {', '.join(said)}"
+
+
 @check
-def fp32_follows_the_cpu(b):
-    worst = [b.off(m, engine='eager') for m in METHODS]
-    first, mean = (max(w) for w in zip(*worst))
-    return first < 1e-3 and mean < .03, f'first losses off by {first:.1e} (< 1e-3), mean by {mean:.1e} (< 3e-2)'
+def fp32_follows_the_cpu(b): return follows(b, (1e-5, 1e-3, .03))
 
 
 @gpu
-def bf16_stays_near(b):
-    worst = [b.off(m, precision='bf16', engine='eager') for m in METHODS]
-    first, mean = (max(w) for w in zip(*worst))
-    return first < .02 and mean < .05, f'first losses off by {first:.1%} (< 2%), mean by {mean:.1%} (< 5%)'
+def bf16_stays_near(b): return follows(b, (.02, .05, .05), precision='bf16')
 
 
 @gpu
@@ -157,7 +160,7 @@ def what_cannot_be_recorded_or_replayed_is_trained_eagerly(b):
 @gpu
 def compiled_steps_stay_near(b):
     start = time.perf_counter()
-    first, mean = b.off('paper', engine='compiled')
+    first, _, mean = b.off('paper', engine='compiled')
     print(f'          {time.perf_counter() - start:.0f} s, kernels and all', flush=True)
     return first < 1e-2 and mean < .03, f'first losses off by {first:.1e} (< 1e-2), mean by {mean:.1e} (< 3e-2)'
 

@@ -88,7 +88,7 @@ def test_forward_needs_images_held_out():
     t = Trainer(spec('forward', val=0.))
     with pytest.raises(UserError, match='held out'):
         for _ in t.steps(): pass
-    assert len(Trainer(spec('forward')).val_index) == 13
+    assert len(Trainer(spec('forward')).data.val_index) == 13
     T = [[.9 if i == j else .1/9 for j in range(10)] for i in range(10)]
     t = Trainer(spec('forward', settings=dict(T=T)))            # lists, as JSON gives
     assert len(t.data.val_index) == 0 and len(t.phases) == 1

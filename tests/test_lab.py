@@ -9,6 +9,7 @@ from noisylab.data.images import Images
 from noisylab.errors import UserError
 from noisylab.lab.lab import FIGURE_NAMES, Lab
 from noisylab.training.spec import Spec
+from noisylab.viz.views import UNKNOWN, VIEWS, View
 
 SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=400, watch=100, seed=1)
 
@@ -18,7 +19,7 @@ def until(what, seconds=120):
         assert time.time() < end, 'this took too long'
         time.sleep(.02)
 
-def press(lab, do, **more): lab._heard(lab.face, {'do': do, **more}, [])
+def press(lab, do, **more): lab._hear(lab.widget, {'do': do, **more}, [])
 
 def threads(): return [t.name for t in threading.enumerate() if t.name.startswith('noisylab')]
 
@@ -36,16 +37,16 @@ def lab():
 def test_a_killed_map_worker_comes_back_and_nothing_is_left(lab):
     run = lab.start()
     until(lambda: run.map[1] is not None)
-    first, epoch = lab.mapper.worker.process.pid, run.map[0]
+    first, epoch = lab.dashboard.mapper.worker.process.pid, run.map[0]
     os.kill(first, signal.SIGKILL)
     until(lambda: run.map[0] > epoch)
-    second = lab.mapper.worker.process.pid
+    second = lab.dashboard.mapper.worker.process.pid
     assert second != first and run.status == 'running'
     lab.close()
     until(lambda: not alive(second), 5)
     assert run.status == 'stopped' and run.history and not threads()
     press(lab, 'start')         # a closed lab says so and starts nothing
-    assert 'closed' in lab.said[1] and len(lab.runs) == 1
+    assert 'closed' in lab.dashboard.said[1] and len(lab.runs) == 1
 
 def test_a_crash_in_training_is_told_and_the_lab_goes_on(lab):
     press(lab, 'set', key='lr', value=1.)
@@ -54,17 +55,18 @@ def test_a_crash_in_training_is_told_and_the_lab_goes_on(lab):
     def broken(*a): raise RuntimeError('the dog ate it')
     bad.trainer.method.terms = broken
     until(lambda: bad.status == 'failed')
-    until(lambda: lab.face.state['kind'] == 'error')
-    assert 'the dog ate it' in lab.face.state['say'] and 'RuntimeError' in bad.error
+    until(lambda: lab.widget.state['kind'] == 'error')
+    assert 'the dog ate it' in lab.widget.state['say'] and 'RuntimeError' in bad.error
     good = lab.start()
-    until(lambda: good.history and lab.face.state['selected'] == 1 and lab.face.state['kind'] != 'error')
+    until(lambda: good.history and lab.widget.state['selected'] == 1 and lab.widget.state['kind'] != 'error')
 
 def test_what_a_person_could_do_wrong_is_a_sentence(lab):
     for wrong in (dict(do='pause'), dict(do='fork'), dict(do='save', folder='/tmp/x'),
                   dict(do='set', key='lr', value=-1), dict(do='set', key='data', value='/nowhere'),
                   dict(do='load', folder=' '), dict(do='load', folder='/nowhere')):
-        lab._heard(lab.face, wrong, [])
-        if lab.said: assert lab.said[0] == 'error' and len(lab.said[1]) > 20, wrong
+        lab._hear(lab.widget, wrong, [])
+        said = lab.dashboard.said
+        if said: assert said[0] == 'error' and len(said[1]) > 20, wrong
     press(lab, 'start')         # with data that are not there
     until(lambda: lab.runs[-1].status == 'failed')
     assert '/nowhere' in lab.runs[-1].message
@@ -78,7 +80,7 @@ def test_changes_made_before_the_first_step_count(lab):
     run = lab.start()
     press(lab, 'set', key='rate', value=.2)
     until(lambda: run.history)
-    assert run.trainer.data.noise.rate == pytest.approx(.2, abs=.02) or lab.later == ['rate']
+    assert run.now.rate == .2 or lab.dashboard.pending == ['rate']
 
 def test_saved_and_loaded(lab, tmp_path):
     run = lab.start()
@@ -99,44 +101,46 @@ def test_many_classes_in_colour_whose_true_labels_nobody_knows():
     try:
         run = lab.start()
         until(lambda: run.status == 'done' and run.map[1] is not None)
-        until(lambda: lab.face.curves and lab.face.curves[0]['epoch'] == [1, 2, 3] and lab.face.frames)
-        assert not lab.face.curves[0]['known'] and lab.face.images[0]['true'] is None
-        assert lab.face.frames[0]['noise'] is None
-        assert len(lab.face.images[0]['classes']) == 100 and lab.face.images[0]['shape'][1:] == [12, 12, 3]
-        assert 'error' != lab.face.state['kind'], lab.face.state['say']
+        until(lambda: lab.widget.curves and lab.widget.curves[0]['epoch'] == [1, 2, 3] and lab.widget.frames)
+        assert lab.widget.curves[0]['views']['memorized'] == UNKNOWN and lab.widget.images[0]['true'] is None
+        assert 'nothing was injected' in lab.widget.frames[0]['views']['injected']
+        assert len(lab.widget.images[0]['classes']) == 100 and lab.widget.images[0]['shape'][1:] == [12, 12, 3]
+        assert 'error' != lab.widget.state['kind'], lab.widget.state['say']
         with pytest.raises(UserError, match='not known'): lab.figure('confusion')
-        for name in set(FIGURE_NAMES) - {'confusion'}: lab.figure(name)
-        assert lab.later == [] and 'data' in lab.unused
+        untold = {'confusion', 'injected', 'memorized', 'memorization', 'right'}
+        for name in set(FIGURE_NAMES) - untold: lab.figure(name)
+        assert lab.dashboard.pending == [] and 'data' in lab.dashboard.form.unused
         press(lab, 'set', key='data', value='digits')
-        assert 'your own' in lab.said[1] or 'of your own' in lab.said[1]
+        assert 'your own' in lab.dashboard.said[1] or 'of your own' in lab.dashboard.said[1]
     finally: lab.close()
 
 def test_what_a_run_does_now_stands_in_the_controls_and_each_keeps_its_own_images(lab):
     first = lab.start()
     until(lambda: first.history)
     press(lab, 'set', key='w_rec', value=.5)
-    assert lab.later == [] and first.now.settings == {'w_rec': .5}
+    assert lab.dashboard.pending == [] and first.now.settings == {'w_rec': .5}
     press(lab, 'set', key='seed', value=7)
     other = lab.start()
     until(lambda: other.history)
     press(lab, 'select', run=0)
-    assert lab.values['w_rec'] == .5 and lab.values['seed'] == 1 and lab.later == []
+    values = lab.dashboard.form.values
+    assert values['w_rec'] == .5 and values['seed'] == 1 and lab.dashboard.pending == []
     press(lab, 'beside', run=1)
-    until(lambda: len(lab.face.frames) == 2 and all(lab.face.frames))
-    sets = {im['key']: np.frombuffer(im['index'], np.int32) for im in lab.face.images}
-    for run, f in zip((first, other), lab.face.frames): assert (sets[f['key']] == run.watched.index).all()
+    until(lambda: len(lab.widget.frames) == 2 and all(lab.widget.frames))
+    sets = {im['key']: np.frombuffer(im['index'], np.int32) for im in lab.widget.images}
+    for run, f in zip((first, other), lab.widget.frames): assert (sets[f['key']] == run.watched.index).all()
     assert len(sets) == 2
 
 def test_a_run_that_is_looked_at_again_is_whole(lab):
     first = lab.start()
     until(lambda: first.history)
     first.stop()
-    until(lambda: first.status == 'stopped' and lab.face.frames)
+    until(lambda: first.status == 'stopped' and lab.widget.frames)
     press(lab, 'set', key='data', value='/nowhere')
     press(lab, 'start')
-    until(lambda: lab.runs[-1].status == 'failed' and not lab.face.frames)
+    until(lambda: lab.runs[-1].status == 'failed' and not lab.widget.frames)
     press(lab, 'select', run=0)
-    until(lambda: lab.face.frames and lab.face.frames[0]['run'] == 0)
+    until(lambda: lab.widget.frames and lab.widget.frames[0]['run'] == 0)
 
 def test_true_labels_that_become_known_are_sent():
     rng = np.random.RandomState(0)
@@ -145,12 +149,37 @@ def test_true_labels_that_become_known_are_sent():
     lab = Lab(Spec(epochs=400, batch=64), train=images, test=images)
     try:
         run = lab.start()
-        until(lambda: run.history and lab.face.images)
-        assert lab.face.images[0]['true'] is None
+        until(lambda: run.history and lab.widget.images)
+        assert lab.widget.images[0]['true'] is None
         press(lab, 'set', key='noise', value='symmetric')
-        until(lambda: lab.face.images[0]['true'] is not None)
+        until(lambda: lab.widget.images[0]['true'] is not None)
         run.stop()
-        until(lambda: 'Stopped' in lab.face.state['say'])
+        until(lambda: 'Stopped' in lab.widget.state['say'])
         run._do(run.trainer.result).result()
         with pytest.raises(UserError, match='are done'): run.fork(epochs=run.trainer.epoch - 1)
     finally: lab.close()
+
+def test_a_second_lab_leaves_the_runs_of_the_first_one_alone(lab):
+    run = lab.start()
+    until(lambda: run.history)
+    second = Lab('digits', method='ce', noise='symmetric', rate=.5, train_size=300, watch=100, epochs=400)
+    try:
+        other = second.start()
+        until(lambda: other.history)
+        before = len(run.history)
+        until(lambda: len(run.history) > before)
+        assert run.status == 'running' and not lab.closed and other.spec.method == 'ce' and other.spec.rate == .5
+    finally: second.close()
+    assert other.status == 'stopped' and run.status == 'running'
+
+def test_a_view_that_fails_says_so_in_its_place_and_nothing_else_stops(lab, monkeypatch):
+    def broken(run, frame): raise KeyError('nowhere')
+    monkeypatch.setitem(VIEWS, 'broken', View('Broken', broken, 'bars'))
+    second = Lab(SMALL)
+    try:
+        run = second.start()
+        until(lambda: len(run.history) > 1 and second.widget.frames)
+        views = second.widget.frames[0]['views']
+        assert 'failed' in views['broken'] and 'nowhere' in views['broken'] and isinstance(views['losses'], dict)
+        assert second.widget.state['kind'] != 'error' and run.status == 'running'
+    finally: second.close()

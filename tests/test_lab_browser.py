@@ -68,7 +68,7 @@ def picture(page, where):
     "What a canvas of the lab shows now."
     return page.locator(f'.noisylab {where} canvas').first.evaluate('c => c.toDataURL()')
 
-def changes(page, *where, seconds=20):
+def changes(page, *where, seconds=60):
     "Wait until each of these pictures is another one."
     before, end = {w: picture(page, w) for w in where}, time.time() + seconds
     while left := [w for w in before if picture(page, w) == before[w]]:
@@ -76,10 +76,10 @@ def changes(page, *where, seconds=20):
         page.wait_for_timeout(100)
 
 def epoch(page): return float(page.locator('.noisylab').get_attribute('data-frame0').split(':')[1])
-def status(page, *names, seconds=20):
+def status(page, *names, seconds=60):
     page.locator(', '.join(f'.noisylab[data-status="{n}"]' for n in names)).wait_for(timeout=1000*seconds)
 
-def told(page, i, text, seconds=20):
+def told(page, i, text, seconds=60):
     "Run cell `i` and wait until its output holds `text`."
     page.evaluate(f'{PANEL}.content.activeCellIndex = {i}; jupyterapp.commands.execute("notebook:run-cell")')
     page.locator('.jp-Notebook .jp-Cell').nth(i).locator('.jp-OutputArea-output', has_text=text).wait_for(
@@ -94,7 +94,7 @@ def busy(page, i, end):
             {PANEL}.content.activeCell.model.sharedModel.setSource(
                 "import pathlib, time\\nwhile not pathlib.Path({str(end)!r}).exists(): time.sleep(.1)");
                        jupyterapp.commands.execute("notebook:run-cell"); }})''')
-    page.locator(KERNEL % 'busy').wait_for(timeout=20_000)
+    page.locator(KERNEL % 'busy').wait_for(timeout=60_000)
 
 def left_over():
     "Processes that this test's server has begun and that are still there."
@@ -127,28 +127,29 @@ def test_the_lab_in_a_browser(lab, page, tmp_path):
 
     press('start')      # curves, pictures and points change while it trains
     status(page, 'running')
-    page.locator('.noisylab[data-frame0*=":"]:not([data-frame0$="null"])').wait_for(timeout=40_000)
+    page.locator('.noisylab[data-frame0*=":"]:not([data-frame0$="null"])').wait_for(timeout=120_000)
     changes(page, '.nl-curve', '.nl-map', '.nl-restored', '.nl-third', '.nl-matrix:has(h3:text("Confusion"))')
-    assert page.locator('.nl-suspects .nl-img').count() > 5
+    assert page.locator('[data-view=suspects] .nl-img').count() > 5
+    page.locator('[data-view=operations] .nl-op').first.wait_for(timeout=60_000)
 
     page.locator('[data-key=rate] input').focus()       # a slider acts, by key too, leaves an event
     page.keyboard.press('ArrowLeft')
-    page.locator('.nl-curve canvas[aria-label*="rate = 0.79"]').first.wait_for(timeout=20_000)
+    page.locator('.nl-curve canvas[aria-label*="rate = 0.79"]').first.wait_for(timeout=60_000)
     told(page, 3, "'rate': 0.79"); status(page, 'running')      # a cell answers while the network trains
 
     busy(page, 4, tmp_path/'enough')        # buttons work while a cell is busy
     press('pause'); status(page, 'paused')
     assert page.locator(KERNEL % 'busy').count(), 'else this says nothing'
     (tmp_path/'enough').touch()
-    page.locator(KERNEL % 'idle').wait_for(timeout=20_000)
+    page.locator(KERNEL % 'idle').wait_for(timeout=60_000)
     seen = epoch(page)
     press('step')
     page.wait_for_function(f'() => +document.querySelector(".noisylab").dataset.frame0.split(":")[1] > {seen}')
     status(page, 'paused')
 
     page.locator('.nl-time').fill('1')      # back in time, and on
-    page.locator('.noisylab[data-frame0^="0:1:"]').wait_for(timeout=20_000)
-    press('live'); page.locator('.noisylab:not([data-frame0^="0:1:"])').wait_for(timeout=20_000)
+    page.locator('.noisylab[data-frame0^="0:1:"]').wait_for(timeout=60_000)
+    press('live'); page.locator('.noisylab:not([data-frame0^="0:1:"])').wait_for(timeout=60_000)
 
     page.locator('.nl-map canvas').first.evaluate('c => c.scrollIntoView({block: "center"})')
     page.wait_for_timeout(300)
@@ -161,13 +162,13 @@ def test_the_lab_in_a_browser(lab, page, tmp_path):
     page.keyboard.press('Escape'); page.keyboard.press('ArrowRight')
     assert 'given' in page.locator('.nl-tip:visible').inner_text()
 
-    press('fork'); page.locator('.noisylab[data-frame1*=":"]').wait_for(timeout=20_000)       # two runs, two maps
+    press('fork'); page.locator('.noisylab[data-frame1*=":"]').wait_for(timeout=60_000)       # two runs, two maps
     assert page.locator('.nl-run').count() == 2 and page.locator('.nl-map:visible').count() == 2
     press('pause'); status(page, 'running'); press('stop'); status(page, 'stopped')
 
     page.evaluate('jupyterapp.commands.execute("docmanager:save")'); page.wait_for_timeout(500)
     page.reload()       # the lab is there again, as it was
-    page.locator('.noisylab[data-status="stopped"][data-frame0*=":"]').wait_for(timeout=40_000)
+    page.locator('.noisylab[data-status="stopped"][data-frame0*=":"]').wait_for(timeout=120_000)
     page.wait_for_function(READY, timeout=60_000)
     told(page, 1, ''); status(page, 'none')      # the cell again: a new lab, the old one is closed
     page.locator('[data-name=memorize]').click()        # a preset; another kernel: the face does not look alive

@@ -7,7 +7,7 @@ import torch
 from noisylab.errors import UserError
 from noisylab.cli import main
 from noisylab.session.fork import replay_folder
-from noisylab.session.frames import choose_pinned, make_frame, quick_snapshot, pinned_views, restoration_errors
+from noisylab.session.observer import choose_pinned, make_frame, quick_snapshot, pinned_views, restoration_errors
 from noisylab.training.prediction import load_classifier, predict
 from noisylab.label_issues.find import network_features, find_label_issues, run_label_issues
 from noisylab.training.evaluation import network_outputs
@@ -42,7 +42,7 @@ def test_only_training_steps_are_in_bf16(asked, tmp_path):
     ways = dict(look=lambda: t.views(20), glance=lambda: quick_snapshot(t), pins=lambda: pinned_views(t, np.arange(4)),
                 frame=lambda: make_frame(t, t.latest, choose_pinned(t)), undone=lambda: restoration_errors(t),
                 told=lambda: t.predict(t.data.loaded), features=lambda: network_features(t, t.data.test),
-                predict=lambda: predict(tmp_path/'run', t.test), suspects=lambda: run_label_issues(tmp_path/'run'))
+                predict=lambda: predict(tmp_path/'run', t.data.test), suspects=lambda: run_label_issues(tmp_path/'run'))
     for name, way in ways.items():
         for around in (False, True):        # somebody's own autocast changes nothing
             asked.clear()
@@ -55,9 +55,10 @@ def test_only_training_steps_are_in_bf16(asked, tmp_path):
 def test_predictions_are_what_the_training_measured(tmp_path):
     t = Trainer(SPEC, out=tmp_path/'run')
     row = t.fit(progress=False)
-    want, got = network_outputs(t, t.test)['logits'].softmax(1).numpy(), predict(load_classifier(tmp_path/'run'), t.test)
+    want = network_outputs(t, t.data.test)['logits'].softmax(1).numpy()
+    got = predict(load_classifier(tmp_path/'run'), t.data.test)
     assert np.allclose(want, got.probs, atol=1e-5)
-    assert row['last'] == pytest.approx(100*(got.labels == t.test.labels.numpy()).mean(), abs=1e-3)
+    assert row['last'] == pytest.approx(100*(got.labels == t.data.test.labels.numpy()).mean(), abs=1e-3)
     assert row['spec']['precision'] == 'bf16'
 
 def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path, monkeypatch):

@@ -92,7 +92,7 @@ def test_read_a_run_folder(tmp_path):
 
 def test_light_imports():
     "A process that makes maps loads no torch, and importing the plots loads no plotly."
-    for module, heavy in (('embed', 'torch'), ('report', 'plotly')):
+    for module, heavy in (('metrics.embedding', 'torch'), ('viz.report', 'plotly')):
         code = f'import sys, noisylab.{module}; assert "{heavy}" not in sys.modules'
         subprocess.run([sys.executable, '-c', code], check=True)
 

@@ -1,7 +1,7 @@
 """Runs that are killed, interrupted, damaged or diverge; other people's networks; real images. In real processes."""
 import json, os, signal, subprocess, sys, time
-from types import SimpleNamespace
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 import pytest
 import torch
 from PIL import Image
@@ -145,7 +145,8 @@ def test_a_method_brings_networks_parameters_and_an_order(tmp_path):
     assert not torch.equal(first, second) and sum(p.numel() for p in a.net.parameters()) == 2*len(first)
     assert torch.cat(a.method.seen).equal(a.data.fit_index[torch.arange(300)//2]), 'the first half, twice'
     left = 1 - a.method.u.detach()      # a step of lr 3 takes 2·3/50 of what is left, whatever the schedule says
-    assert torch.allclose(left[a.data.fit_index[150:]], torch.tensor(1 - 6/50)) and (left[a.data.fit_index[:150]] < .8).all()
+    once, thrice = a.data.fit_index[150:], a.data.fit_index[:150]
+    assert torch.allclose(left[once], torch.tensor(1 - 6/50)) and (left[thrice] < .8).all()
     assert [float(g['lr']) for g in a.optimizer.param_groups] == pytest.approx([.001, 3.])
     b = Trainer(spec, out=tmp_path/'run', method=Hooks())
     for step in b.steps():
@@ -183,7 +184,8 @@ def test_without_images_for_a_test_nothing_is_tested_and_all_else_works(tmp_path
         for step in t.steps():
             if step == 4: t.save(); break
         row = Trainer.resume(run, **again).fit(progress=False)
-        assert torch.equal(weights(Trainer.resume(run, **again)), weights(whole)) and replay_folder(run, **again)[1] == []
+        assert torch.equal(weights(Trainer.resume(run, **again)), weights(whole))
+        assert replay_folder(run, **again)[1] == []
         assert row['best'] is row['last'] is None and row['n_test'] == 0 and row['n_train'] == 90
         assert [a for _, a in row['curve']] == [None]*3 and 'test' not in str(whole.latest)
         s = wait(Session.load(run, **again), 'done')
@@ -193,7 +195,7 @@ def test_without_images_for_a_test_nothing_is_tested_and_all_else_works(tmp_path
     capsys.readouterr()
     run, picture = str(tmp_path/'loaded'), str(tmp_path/'a.png')
     Image.fromarray(train.pixels[0, 0].numpy()).save(picture)
-    for args in (['report', run], ['suspects', run], ['train', '--resume', '--out', run], ['replay', run],
+    for args in (['report', run], ['issues', run], ['train', '--resume', '--out', run], ['replay', run],
                  ['predict', run, picture]):
         assert main(args) == 0, (args, capsys.readouterr())
     assert 'nothing was tested' in capsys.readouterr().out

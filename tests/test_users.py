@@ -10,10 +10,9 @@ from noisylab.errors import UserError
 from noisylab.data.sources import load
 from noisylab.label_issues.decisions import Decisions
 from noisylab.label_issues.find import find_label_issues
-from noisylab.label_issues.scores import estimate_noise
+from noisylab.label_issues.judge import judge_probabilities
 from noisylab.session.session import Session
 from noisylab.training.spec import Spec
-from noisylab.label_issues.find import rank_issues
 from noisylab.training.trainer import Trainer
 from test_session import wait
 
@@ -49,7 +48,7 @@ def test_no_label_is_made_wrong_unasked(pets, tmp_path, capsys):
 def test_a_mask_is_a_mask_wherever_positions_are_taken():
     x, y = blobs(6, side=8)
     images, p = load((x, y, x, y))[0], np.where((np.arange(6) < 3)[:, None] == np.eye(2, dtype=bool)[y], .1, .9)
-    found = rank_issues(images, p, np.arange(6)/6, share=.5)
+    found = find_label_issues(images, probabilities=p, share=.5)
     first = found.index == found.index[0]
     here = np.arange(6) == found.index[0]
     other = {int(found.index[0]): int(1 - y[0])}
@@ -64,9 +63,9 @@ def test_a_mask_is_a_mask_wherever_positions_are_taken():
 
 def test_one_broken_file_does_not_stop_the_others(pets, capsys):
     (pets/'a'/'zero.jpg').write_bytes(b'')
-    status, said = call(capsys, 'suspects', pets, '--epochs', 1)
+    status, said = call(capsys, 'issues', pets, '--epochs', 1)
     assert status == 2 and 'a/zero.jpg: empty file' in said and '--on-bad skip' in said
-    status, said = call(capsys, 'suspects', pets, '--epochs', 1, '--on-bad', 'skip')
+    status, said = call(capsys, 'issues', pets, '--epochs', 1, '--on-bad', 'skip')
     assert status == 0 and '1 left out: a/zero.jpg (empty file (0 bytes))' in said
     found = find_label_issues(pets, SPEC, on_bad='skip', progress=False)
     assert len(found.images) == 24 and sum('zero.jpg' in n for n in found.notes) == 1
@@ -77,7 +76,7 @@ def test_what_makes_no_sense_is_said_before_the_training(pets, tmp_path, capsys,
     (tmp_path/'file').write_text('')
     for more in (['--share', 1.5], ['--csv', tmp_path], ['--html', tmp_path], ['--out', tmp_path/'file'],
                  ['--csv', tmp_path/'file'/'a.csv'], ['--csv', tmp_path/'a', '--html', tmp_path/'a']):
-        status, said = call(capsys, 'suspects', pets, *more)
+        status, said = call(capsys, 'issues', pets, *more)
         assert status == 2 and said.splitlines()[-1].startswith('noisylab: '), said
     for bad in dict(share='0.1'), dict(folds=1), dict(epochs=0), dict(spec='ce'), dict(size=8, on_bad='leave'):
         with pytest.raises(UserError): find_label_issues(pets, progress=False, **bad)
@@ -99,17 +98,17 @@ def test_what_was_trained_on_is_not_called_a_test(pets, capsys):
 def test_a_run_is_opened_elsewhere_and_with_images_that_have_moved(pets, tmp_path, capsys, monkeypatch):
     "Runs of a folder, and of images that were handed over; from another folder than they were made in."
     monkeypatch.chdir(tmp_path)
-    for line in ('train --data pets --epochs 2 --out named', 'suspects pets --epochs 2 --out handed'):
+    for line in ('train --data pets --epochs 2 --out named', 'issues pets --epochs 2 --out handed'):
         assert call(capsys, *line.split())[0] == 0
     monkeypatch.chdir('/')
-    runs, opened = [tmp_path/'named', tmp_path/'handed'], ('suspects', 'report', 'replay')
+    runs, opened = [tmp_path/'named', tmp_path/'handed'], ('issues', 'report', 'replay')
     for run in runs:
         for what in opened:
             status, said = call(capsys, what, run)
             assert status == 0 and 'not in the page' not in said, said
     pets.rename(tmp_path/'moved')
     for run in runs:
-        for what in 'suspects', 'replay':
+        for what in 'issues', 'replay':
             status, said = call(capsys, what, run)
             assert status == 2 and 'no such file' in said and 'Traceback' not in said, said
         for what in (*opened, 'train --resume --out'):
@@ -122,15 +121,15 @@ def test_the_amount_of_noise_of_many_classes_fits_into_memory():
     rng = np.random.RandomState(0)
     p, y = rng.dirichlet(np.ones(C), n), np.r_[np.arange(C), rng.randint(0, C, n - C)]
     tracemalloc.start()
-    try: estimate_noise(p, y); peak = tracemalloc.get_traced_memory()[1]
+    try: judge_probabilities(p, y); peak = tracemalloc.get_traced_memory()[1]
     finally: tracemalloc.stop()
     assert peak < 40*8*C*C
 
 def test_the_same_picture_in_two_classes_comes_first_whatever_the_network_says():
     x, y = blobs(60, 3)
     y[1], x[1] = (y[0] + 1) % 3, x[0]
-    images, p = load((x, y, x, y))[0], .98*np.eye(3)[y] + .01     # it believes every label
-    found = rank_issues(images, p, p[np.arange(60), y])
+    images, p = load((x, y, x, y))[0], .97*np.eye(3)[y] + .01     # it believes every label
+    found = find_label_issues(images, probabilities=p, share=1/60)
     assert set(found.index) <= {0, 1} and len(found) == 1 and 'the same picture as' in found.reason[0]
     assert any('the same picture with different labels' in n and '0 = 1' in n for n in found.notes)
 
@@ -139,7 +138,7 @@ def test_where_no_widget_can_be_drawn_there_are_words():
     from noisylab.lab.review import Review
     images, _ = load('digits', train_size=60)
     lab = Lab(SPEC, train=images)
-    for shown in (lab, lab.face, Review(find_label_issues(images, SPEC, share=.1, progress=False))):
+    for shown in (lab, lab.widget, Review(find_label_issues(images, SPEC, share=.1, progress=False))):
         data, _ = shown._repr_mimebundle_()
         assert ' object at 0x' not in data['text/plain'] and '<p>' in data['text/html']
     lab.close()
@@ -149,7 +148,7 @@ def test_a_run_of_a_device_that_is_not_here_goes_on_on_the_cpu(tmp_path, capsys)
     Trainer(Spec(epochs=1, train_size=60, device='cpu'), run).fit(progress=False)
     st = torch.load(run/'checkpoint.pt', weights_only=True)
     st['spec'].update(device='cuda:99', engine='graph'); torch.save(st, run/'checkpoint.pt')
-    for what in 'replay', 'suspects', 'report', 'train --resume --out':
+    for what in 'replay', 'issues', 'report', 'train --resume --out':
         for more in [], ['--device', 'cpu']:
             status, said = call(capsys, *what.split(), run, *more)
             assert status == 0 and bool(more) != ('goes on on the CPU' in said), said

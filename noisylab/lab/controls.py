@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONTROL_GROUPS', 'CONTROLS', 'CONTROL_KEYS', 'SPEC_KEYS', 'METHOD_KEYS', 'SIDES', 'PRESETS', 'method_values',
-           'control_values', 'spec_from_values', 'unused_controls', 'change_value', 'list_presets']
+           'control_values', 'spec_from_values', 'unused_controls', 'change_value', 'list_presets', 'Form']
 
 # %% ../../nbs/09_lab/01_controls.ipynb #0e409b9e
 from dataclasses import MISSING, asdict, fields, replace
@@ -13,7 +13,8 @@ from pathlib import Path
 from ..training.defaults import advised_width
 from ..errors import UserError
 from ..methods.base import METHODS, find_method, make_method
-from ..data.noise import NOISE_OPTIONS
+from ..data.datasets import DATASETS, find_noise_file
+from ..data.noise import find_noise
 from ..training.defaults import reopen_fields, resolve_spec
 from ..training.environment import resolve_device
 from ..training.spec import Spec, absolute_paths, spec_from_dict
@@ -71,7 +72,7 @@ CONTROLS = (
 CONTROL_KEYS = tuple(c['key'] for c in CONTROLS)
 SPEC_KEYS = tuple(k for k in CONTROL_KEYS if k in Spec.__dataclass_fields__)
 METHOD_KEYS = tuple(k for k in CONTROL_KEYS if k not in SPEC_KEYS)
-SIDES = dict(digits=8, cifar10=32, cifar100=32)     # of the images, in pixels
+SIDES = {name: info.side for name, info in DATASETS.items()}    # of the images, in pixels
 
 # %% ../../nbs/09_lab/01_controls.ipynb #bc85b823
 def method_values(
@@ -104,7 +105,7 @@ def spec_from_values(
     new = {k: shown[k] for k in ways if shown[k] != ways[k]}
     plain = {k: shown[k] for k in SPEC_KEYS}
     if plain['model'] is None: plain['model'] = 'auto'
-    if 'rate' not in NOISE_OPTIONS.get(plain['noise'], ('rate',)): plain['rate'] = None
+    if find_noise(plain['noise']).takes_rate is False: plain['rate'] = None
     if plain['data'] != base.data: plain |= dict(size=None, grey=None)
     notes = base.noise_settings if plain['noise'] == base.noise else {}
     return spec_from_dict(reopen_fields(asdict(base), plain | dict(settings=kept | new, noise_settings=notes)))
@@ -115,7 +116,7 @@ def unused_controls(
     "Controls that mean nothing for these values."
     ways = method_values(shown['method'])
     off = [k for k in METHOD_KEYS if k not in ways]
-    off += [] if 'rate' in NOISE_OPTIONS[shown['noise']] else ['rate']
+    off += ['rate'] if find_noise(shown['noise']).takes_rate is False else []
     off += [] if 'strong' in make_method(shown['method']).views else ['n', 'm']
     return off + ([k for k in ('lam', 'clusters') if k not in off and not shown['w_cluster']])
 
@@ -138,7 +139,7 @@ def change_value(
         free = dict(epochs=None, batch=None, n=None, m=None, model='auto', width=width)
         full = control_values(replace(base, data=value, **free))
         new |= {k: full[k] for k in free}
-    if key == 'noise': new['rate'] = (shown['rate'] or .4) if 'rate' in NOISE_OPTIONS.get(value, ()) else None
+    if key == 'noise': new['rate'] = (shown['rate'] or .4) if find_noise(value).takes_rate else None
     spec_from_values(new, base)
     return new
 
@@ -164,11 +165,69 @@ def list_presets(
     device: str = 'auto',
 ) -> list[dict]:            # name, title, line, hint, spec (fields that differ from `Spec()`)
     "What the lab offers to begin with."
-    file = next((p for p in (Path(root)/'CIFAR-10_human.pt', Path(root)/'cifar10n'/'CIFAR-10_human.pt',
-                             Path(root)/'CIFAR-N'/'CIFAR-10_human.pt') if p.is_file()), None)
+    file = find_noise_file('cifar10', root)
     human = dict(name='human', title='Human labels', line='CIFAR-10N: what people got wrong',
                  hint='40% wrong labels as people gave them, not drawn at random; 5,000 images',
                  spec=dict(data='cifar10', noise='human:worse', noise_settings=dict(file=str(file)),
                            train_size=5000, epochs=30, root=root,
                            width=advised_width(SIDES['cifar10'], resolve_device(device))))
     return [*PRESETS, human] if file else list(PRESETS)
+
+# %% ../../nbs/09_lab/01_controls.ipynb #20bf8b7a
+class Form:
+    "The settings of the next run, one value for each control."
+    def __init__(self,
+        spec: Spec | None = None,   # what the controls say at first; None: the first preset, of own images none
+        side: int | None = None,    # own images: their side in pixels; None: `spec.data` is loaded
+    ):
+        self.side = side
+        if spec is None: spec = Spec() if self.own else Spec(**PRESETS[0]['spec'])
+        self.presets = [] if self.own else list_presets(spec.root, spec.device)
+        self.follow(spec)
+
+    @property
+    def own(self) -> bool: return self.side is not None     # are there images of one's own, which no control changes?
+    @property
+    def spec(self) -> Spec: return spec_from_values(self.values, self.base)     # of the next start
+
+    def follow(self, spec: Spec):
+        "Let the controls say what a run does."
+        self.base, self.values, self.preset = spec, control_values(spec, self.side), None
+
+    def changed(self, key: str, value) -> dict:
+        "The values after one control was moved; the form stays as it is. `UserError` if that makes no run."
+        if key == 'data' and self.own:
+            raise UserError('this lab was opened on images of your own; Lab() opens one on other data')
+        return change_value(self.values, key, value, self.base)
+
+    def set(self, key: str, value):
+        "Move a control."
+        self.values, self.preset = self.changed(key, value), None
+
+    def choose(self, name: str) -> dict:    # the preset
+        "Take the settings of a preset."
+        p = next((p for p in self.presets if p['name'] == name), None)
+        known = ', '.join(p['name'] for p in self.presets)
+        if p is None: raise UserError(f'there is no preset {name!r}; there are: {known}')
+        self.follow(Spec(**dict(root=self.base.root, device=self.base.device) | p['spec']))
+        self.preset = name
+        return p
+
+    @property
+    def unused(self) -> list[str]:
+        "Controls that mean nothing now."
+        return unused_controls(self.values) + (['data', 'train_size'] if self.own else [])
+
+    def live(self,
+        settings: tuple,    # that can be changed in a running training
+    ) -> list[str]:
+        "Controls that act on a running training."
+        return [c['key'] for c in CONTROLS if c['live'] and c['key'] in settings]
+
+    def pending(self,
+        now: Spec,                  # of the run that is shown
+        side: int | None = None,    # of its images in pixels
+    ) -> list[str]:
+        "Controls that say something else than the run that is shown does: they wait for the next start."
+        other, off = control_values(now, side), self.unused
+        return [k for k, v in self.values.items() if v != other[k] and v is not None and k not in off]

@@ -31,8 +31,8 @@ def make_callbacks(
         if isinstance(c, str): c = import_named(c, 'callback')
         if inspect.isclass(c): c = c()
         if not callable(c) and not any(hasattr(c, e) for e in EVENTS):
-            raise UserError(f'a callback is a {type(c).__name__}; expected a function of the trainer, or an object with '
-                            f"one of {', '.join(EVENTS)}")
+            raise UserError(f'a callback is a {type(c).__name__}; expected a function of the trainer, or an object '
+                            f"with one of {', '.join(EVENTS)}")
         res.append(c)
     return res
 

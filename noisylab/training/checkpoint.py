@@ -85,7 +85,7 @@ def _same_pictures(net, weights):
     "Raise unless the network was made for pictures as bright; another decoder's rounding does not show in the mean."
     for k, v in dict(mean=net.mean, std=net.std).items():
         if not isinstance(was := weights.get(k), torch.Tensor) or was.shape != v.shape: continue    # another network
-        if (off := float((was - v.cpu()).abs().max())) > .5: raise UserError(
+        if (off := float((was.cpu() - v.cpu()).abs().max())) > .5: raise UserError(
             f'these are other pictures than the run was of (the {k} of their pixels is {off:.1f} of 255 off); restore '
             'them, or say where they are with data=')
 

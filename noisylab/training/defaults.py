@@ -16,8 +16,9 @@ import numpy as np
 
 from ..data.images import Images
 from ..errors import UserError
-from ..data.sources import divide_rows, load
-from ..data.files import LIST_ENDINGS, list_csv, list_folder, read_headers, suggest_side
+from ..data.sources import load
+from ..data.files import read_headers, suggest_side
+from ..data.listing import LIST_ENDINGS, divide_rows, list_csv, list_folder
 from ..models.robust_net import TINY_SIDE, default_model, find_model
 from ..methods.base import Method, make_method
 from .environment import resolve_device, resolve_engine, resolve_precision
@@ -82,7 +83,7 @@ def survey_images(
     train, test, _ = divide_rows(rows, seed)
     some = range(0, len(train) + len(test), max(1, (len(train) + len(test))//1000))
     looks, good, _ = read_headers(root, [(train + test)[i].path for i in some], 'skip')
-    if not looks: return survey_images(load(data, seed=seed)[0])   # an archive; or nothing of use, which `load` says better
+    if not looks: return survey_images(load(data, seed=seed)[0])   # an archive; or nothing of use, as `load` says
     bad = set(some) - {some[i] for i in good} if some.step == 1 else ()
     return len(train) - sum(i < len(train) for i in bad), *suggest_side(looks)
 
@@ -146,7 +147,7 @@ def label_issue_advice(
 ADVISED_FIELDS = ('noise', 'size', 'width', 'method', 'batch', 'epochs')
 
 def advise(
-    data: Images | str | Path,  # a folder, a .csv or an .npz, see `data.sources.load`; or images to train on, loaded already
+    data: Images | str | Path,  # a folder, a .csv or an .npz, see `data.sources.load`; or images to train on
     **given,            # fields of `Spec` that are decided already
 ) -> tuple[Spec, dict[str, str]]:   # the run; field → why, for those chosen here
     "A run for images of one's own."

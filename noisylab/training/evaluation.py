@@ -76,7 +76,7 @@ def check_shape(
 def score_images(
     trainer,            # a `Trainer`
     images: Images | None = None,   # None: the test images of the run
-) -> dict:              # n, accuracy (percent), loss (mean cross-entropy), labels ('true' or 'given'), classes_predicted
+) -> dict:              # n, accuracy (percent), loss (mean cross-entropy), labels ('true' or 'given'), classes in use
     "Accuracy and loss on a set of images."
     images = trainer.data.test if images is None else images
     if images is None: raise UserError('this run has no test images; hand some over, evaluate(images)')

@@ -19,7 +19,8 @@ from ..methods.base import Method, make_method
 from ..data.files import ImageFiles
 from ..data.images import Images
 from ..errors import UserError
-from ..data.files import SkippedFile, read_all, list_images, read_headers
+from ..data.files import SkippedFile, read_all, read_headers
+from ..data.listing import list_images
 from ..models.robust_net import RobustNet, make_model, split_weights
 from .checkpoint import load_weights, read_checkpoint
 from .environment import resolve_device
@@ -116,7 +117,8 @@ class Predictions:
 
     def to_csv(self, path: str | Path):
         "Write the rows, whole or not at all."
-        write_csv(path, PREDICTION_COLUMNS, ([f'{v:.6f}' if isinstance(v, float) else v for v in r.values()] for r in self.rows()))
+        said = lambda v: f'{v:.6f}' if isinstance(v, float) else v
+        write_csv(path, PREDICTION_COLUMNS, (map(said, r.values()) for r in self.rows()))
 
     def __str__(self):
         wide = max((len(str(i)) for i in self.ids), default=0)

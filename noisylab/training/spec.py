@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..data.sources import resolve_source
 from ..methods.base import Method, make_method
 from ..models.robust_net import split_weights
-from ..data.noise import NOISE_KINDS, NOISE_OPTIONS, as_rate
+from ..data.noise import check_noise, find_noise
 from .environment import resolve_device
 
 # %% ../../nbs/05_training/02_spec.ipynb #6d52dbb5
@@ -55,7 +55,8 @@ class Spec:
     settings: dict = field(default_factory=dict)        # of the method, where they differ from its own
     model: str = 'auto'             # see `models.robust_net.make_model`
     width: float = 1.               # factor on the network's channels
-    ops: str | tuple = 'auto'       # 'randaugment', 'cutout' (that and Cutout), 'digits', or names: `data.augment.named_operations`
+    ops: str | tuple = 'auto'       # 'randaugment', 'cutout' (that and Cutout), 'digits', or names, see
+                                    # `data.augment.named_operations`
     n: int | None = None            # operations per image
     m: int | None = None            # their magnitude, 0..30
     crop: int | None = None         # padding of the random crop of x, in pixels
@@ -63,16 +64,16 @@ class Spec:
     epochs: int | None = None
     batch: int | None = None
     lr: float | None = None         # learning rate at the start, later ones in proportion; None: the schedule's own
-    schedule: str = 'step'          # 'step': lr/10 at 50% and 75% (the paper's), 'cosine', 'linear', 'constant'; 'author':
-                                    # the method's own, with its epochs, batch, lr, momentum, weight decay where not
+    schedule: str = 'step'          # 'step': lr/10 at 50% and 75% (the paper's), 'cosine', 'linear', 'constant';
+                                    # 'author': the method's own, with its epochs, batch, lr, momentum, decay where not
                                     # given; or 'module:name', a function of the progress 0..1, see `LRSchedule`
-    warmup: float | None = None     # epochs in which the learning rate rises first; None: a tenth of them under 'linear'
-    optimizer: str = 'sgd'          # 'sgd', 'adam', 'adamw', or 'module:name', a function (parameters, lr=…) → optimizer
+    warmup: float | None = None     # epochs in which the learning rate rises first; None: 0, 'linear' a tenth
+    optimizer: str = 'sgd'          # 'sgd', 'adam', 'adamw', or 'module:name', see `training.step.make_optimizer`
     momentum: float | None = None   # of SGD
     nesterov: bool = False          # SGD with Nesterov's momentum
     weight_decay: float | None = None
     label_smoothing: float = 0.     # share of a label that is spread over all classes, of methods that have it ('ce')
-    average: float = 0.             # decay of the moving average of weights that is evaluated; 0: the weights themselves
+    average: float = 0.             # decay of the moving average of weights that is evaluated; 0: none
     seed: int = 0                   # of the noise, the weights, the order and the augmentation
     val: float | None = None        # share of the training images held out with their given labels, 0..0.5;
                                     # None: what the method needs, mostly 0
@@ -104,7 +105,8 @@ RANGES = dict(width=(.01, 16), lr=(0, 100), momentum=(0, .9999), weight_decay=(0
               eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
               train_size=(2, 10**9), size=SIZE_RANGE, workers=(0, 256))
 CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), flip=(None, True, False),
-               nesterov=(True, False), precision=('auto', 'fp32', 'bf16'), engine=('auto', 'eager', 'graph', 'compiled'))
+               nesterov=(True, False), precision=('auto', 'fp32', 'bf16'),
+               engine=('auto', 'eager', 'graph', 'compiled'))
 SCHEDULES = 'step', 'cosine', 'linear', 'constant', 'author'
 OPTIMIZERS = 'sgd', 'adam', 'adamw'
 OWN_PREFIX = 'own: '       # begins the name of a part that a `Trainer` was handed: data, model, method, …
@@ -132,8 +134,8 @@ def check_spec(
         raise UserError(f'momentum and nesterov are of SGD, and optimizer={spec.optimizer!r}; leave them out')
     if spec.nesterov and spec.momentum == 0: raise UserError('nesterov=True needs a momentum above 0')
     if spec.schedule == 'author' and (spec.optimizer != 'sgd' or spec.warmup or spec.nesterov):
-        raise UserError("schedule='author' is the training of a method's authors, by SGD; leave optimizer, nesterov and "
-                        'warmup out')
+        raise UserError("schedule='author' is the training of a method's authors, by SGD; leave optimizer, nesterov "
+                        'and warmup out')
     for v in spec.callbacks:
         if not isinstance(v, str) or ':' not in v:
             raise UserError(f"callbacks: {v!r}; expected texts 'module:name'; objects go to Trainer(callbacks=[…])")
@@ -141,16 +143,7 @@ def check_spec(
         if not isinstance(getattr(spec, k), dict): raise UserError(f'{k}={getattr(spec, k)!r}; expected a dictionary')
     for k in ('data', 'root', 'noise', 'method', 'model', 'device'):
         if not isinstance(getattr(spec, k), str): raise UserError(f'{k}={getattr(spec, k)!r}; expected a text')
-    if spec.noise not in NOISE_OPTIONS: raise UserError(f"noise={spec.noise!r}; expected one of {', '.join(NOISE_OPTIONS)}")
-    if 'rate' in NOISE_OPTIONS[spec.noise]: as_rate(spec.rate, spec.noise)
-    elif spec.rate is not None and (isinstance(spec.rate, bool) or spec.rate != 0):
-        kinds = ', '.join(repr(k) for k in NOISE_OPTIONS if 'rate' in NOISE_OPTIONS[k])
-        raise UserError(f'rate={spec.rate!r}, but noise {spec.noise!r} takes no rate; leave rate out, or say with it '
-                        f'which noise is meant, one of {kinds}')
-    for k in spec.noise_settings:
-        if k not in NOISE_OPTIONS[spec.noise] or k == 'rate':
-            reads = ', '.join(o for o in NOISE_OPTIONS[spec.noise] if o != 'rate') or 'none'
-            raise UserError(f'noise {spec.noise!r} has no setting {k!r}; it has {reads}')
+    if not spec.noise.startswith(OWN_PREFIX): check_noise(spec.noise, spec.rate, spec.noise_settings)
     if not str(spec.method).startswith(OWN_PREFIX): make_method(spec.method, **spec.settings)
 
 # %% ../../nbs/05_training/02_spec.ipynb #db35c947
@@ -185,7 +178,8 @@ def kept_noise_settings(
     kind: str,      # of noise
 ) -> dict:
     "Those `noise_settings` of `spec` that mean something to another kind of noise, too; all kinds of `human:` are one."
-    return spec.noise_settings if kind.split(':')[0] == spec.noise.split(':')[0] else {}
+    human = all(k.startswith('human:') for k in (kind, spec.noise))
+    return spec.noise_settings if kind == spec.noise or human else {}
 
 # %% ../../nbs/05_training/02_spec.ipynb #n3496f613
 def absolute_paths(spec: Spec) -> Spec:
@@ -205,18 +199,18 @@ def relocate_spec(
     root: str | Path | None = None,     # where the named datasets are now
 ) -> Spec:
     "A saved run as it can go on here."
-    here = {}
+    was, here = spec_from_dict(saved), {}
     if device is None:
-        try: resolve_device(saved['device'])
+        try: resolve_device(was.device)
         except UserError:
             device = 'cpu'
-            warnings.warn(f"the run was on {saved['device']}, which is not here; it goes on on the CPU, whose numbers "
+            warnings.warn(f"the run was on {was.device}, which is not here; it goes on on the CPU, whose numbers "
                           'may differ in their last digits', stacklevel=3)
-    if device not in (None, saved['device']): here = dict(device=device, engine='auto')
-    if not saved['data'].startswith(OWN_PREFIX):
-        here |= dict(zip(('data', 'root'), resolve_source(saved['data'], saved['root'], data, root)))
+    if device not in (None, was.device): here = dict(device=device, engine='auto')
+    if not was.data.startswith(OWN_PREFIX):
+        here |= dict(zip(('data', 'root'), resolve_source(was.data, was.root, data, root)))
     elif root: here['root'] = str(root)
-    return spec_from_dict(saved | here)
+    return replace(was, **here)
 
 # %% ../../nbs/05_training/02_spec.ipynb #11933f45
 LIVE_FIELDS = ('lr', 'm', 'rate', 'noise')
@@ -237,7 +231,6 @@ def check_change(
     type(method)(**(method.settings() | own))
     live = {k: v for k, v in said.items() if k in LIVE_FIELDS}
     kind = live.get('noise', spec.noise)
-    if not isinstance(kind, str) or kind not in NOISE_KINDS:
-        raise UserError(f"noise={kind!r}; expected one of {', '.join(NOISE_KINDS)}")
-    if 'rate' not in new and 'rate' not in NOISE_OPTIONS[kind]: live['rate'] = None
+    own_kind = isinstance(kind, str) and kind.startswith(OWN_PREFIX)
+    if 'rate' not in new and not own_kind and find_noise(kind).takes_rate is False: live['rate'] = None
     return replace(spec, **live, settings=spec.settings | own, noise_settings=kept_noise_settings(spec, kind))

@@ -86,9 +86,10 @@ def make_optimizer(
             f'the optimizer {spec.optimizer} cannot be made ({e}); a torch.optim class or a function '
             '(parameters, lr=…) → optimizer was expected') from None
         needs = lambda p: p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
-        if not isinstance(res, torch.optim.Optimizer) or any(map(needs, inspect.signature(res.step).parameters.values())):
-            raise UserError(f'the optimizer {spec.optimizer} is a {type(res).__name__}; a torch.optim.Optimizer whose step() '
-                            'needs no argument was expected')
+        ours = isinstance(res, torch.optim.Optimizer)
+        if not ours or any(map(needs, inspect.signature(res.step).parameters.values())):
+            raise UserError(f'the optimizer {spec.optimizer} is a {type(res).__name__}; a torch.optim.Optimizer whose '
+                            'step() needs no argument was expected')
         return res
     lr, decay = torch.tensor(spec.lr, device=spec.device), spec.weight_decay
     if spec.optimizer == 'sgd':

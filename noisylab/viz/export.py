@@ -13,7 +13,8 @@ from typing import Sequence
 import numpy as np
 
 from ..errors import UserError
-from .style import apply_style, _points, plotly_template
+from .figures import map_points
+from .style import apply_style, plotly_template
 
 # %% ../../nbs/08_viz/03_export.ipynb #f9e4f3a3
 FIGURE_FORMATS = ('png', 'svg', 'pdf')
@@ -67,7 +68,7 @@ def paper_figure1(
     names = [str(c) for c in (range(top + 1) if classes is None else classes)]
     for r, (xy, given, true) in enumerate(maps.values(), 1):
         for c, values in enumerate((given, true), 1):
-            fig.add_traces(_points(np.asarray(xy), values, names, None, legend=r == c == 1), rows=r, cols=c)
+            fig.add_traces(map_points(np.asarray(xy), values, names, None, legend=r == c == 1), rows=r, cols=c)
             fig.update_yaxes(scaleanchor=fig.get_subplot(r, c).yaxis.anchor, row=r, col=c)
     frame = dict(showticklabels=False, showgrid=False, showline=True, mirror=True, ticks='')
     fig.update_xaxes(**frame).update_yaxes(**frame)

@@ -18,11 +18,12 @@ import numpy as np
 from ..errors import UserError
 from ..data.validation import write_atomic
 from ..metrics.embedding import tsne
-from .timeline import make_timeline
-from ..session.frames import read_frames as read_frames
-from .style import (series_color, history_column, curves_figure, describe_image, memorization_figure,
-                                restorations_figure, plotly_template, map_figure)
+from ..session.frames import read_frames
 from ..session.tracked import TrackedRun
+from .figures import (curves_figure, describe_image, history_column, map_figure, memorization_figure,
+                                  restorations_figure)
+from .style import plotly_template, series_color
+from .timeline import make_timeline
 
 # %% ../../nbs/08_viz/05_report.ipynb #d147ecb7
 @dataclass(frozen=True, eq=False)
@@ -32,15 +33,15 @@ class ReportRun:
     spec: dict                              # every setting
     history: Sequence[dict]                 # one record an epoch
     result: dict                            # the row of results
-    views: Any = None                       # a `SampleViews` of noisylab.metrics.memorization: what the network sees at the end
+    views: Any = None                       # `metrics.memorization.SampleViews`: what the network sees at the end
     classes: Sequence[str] | None = None    # names; None: numbers
-    frames: tuple | None = None             # `Frames` and `WatchedImages` of noisylab.session.frames: what it looked like over time
+    frames: tuple | None = None             # `Frames` and `WatchedImages` of `session.frames`: the run over time
 
 
 def read_run(
     folder: str | Path,         # a run folder
     label: str | None = None,   # None: the method
-    **more,                     # `two_views` and `classes` of `ReportRun`
+    **more,                     # `views` and `classes` of `ReportRun`
 ) -> ReportRun:
     "The run in `folder`."
     folder = Path(folder)
@@ -56,7 +57,7 @@ def read_run(
 # %% ../../nbs/08_viz/05_report.ipynb #6f438edc
 def loop_run(
     seen: TrackedRun,
-    **facts,    # what else is known of it, see `Tracked.row`
+    **facts,    # what else is known of it, see `TrackedRun.row`
 ) -> ReportRun:
     "The training that a tracker followed."
     return ReportRun(seen.name, {}, seen.history, seen.row(**facts), classes=seen.watched.classes,
@@ -68,7 +69,7 @@ NUMBER_TITLES = ('last', 'best', 'classes_predicted', 'memorized', 'corrected', 
 
 def summarize_runs(
     runs: Sequence[ReportRun],    # in any order; grouped by label
-) -> list[dict]:            # one a label: label, n, seeds, and each of `NUMBER_TITLES`: (mean, sd), (value, None) or None
+) -> list[dict]:      # one a label: label, n, seeds, and each of `NUMBER_TITLES`: (mean, sd), (value, None) or None
     "The table of results."
     rows = []
     for label in dict.fromkeys(r.label for r in runs):
@@ -321,9 +322,10 @@ def report_page(
     known = [k for k in CURVE_NAMES if any(len(history_column(r.history, k)[0]) for r in runs)][:2]
     looks = {theme: plotly_template(theme).to_plotly_json() for theme in ('light', 'dark')}
     links = ''.join(f'<a href="#run{i}">{_swatch(i)}{_t(label)}</a>' for i, label in enumerate(groups))
-    body = (f'<header><p class="kind">noisylab report</p><h1>{_t(title)}</h1><p class="lead">{_t(describe_noise(runs))}</p>'
-            f'<nav aria-label="methods">{links}</nav></header><main><h2>Results</h2>'
-            f'{_results(summarize_runs(runs) if table is None else table)}<h2>Curves</h2>{_legend(groups)}<div class="row">'
+    rows = summarize_runs(runs) if table is None else table
+    body = (f'<header><p class="kind">noisylab report</p><h1>{_t(title)}</h1>'
+            f'<p class="lead">{_t(describe_noise(runs))}</p><nav aria-label="methods">{links}</nav></header>'
+            f'<main><h2>Results</h2>{_results(rows)}<h2>Curves</h2>{_legend(groups)}<div class="row">'
             + ''.join(_figure(plain(k), CURVE_NAMES[k]) for k in known) + '</div><h2>Method by method</h2>'
             + ''.join(_section(i, rs) for i, rs in enumerate(groups.values())) + '</main>'
             + f'<footer><h4>Where the numbers come from</h4>{_provenance(runs)}</footer>')
@@ -336,8 +338,8 @@ def report_page(
             f'<script>{get_plotlyjs()}</script><script>{own("report.js")}</script></body></html>\n')
 
 
-CURVE_NAMES = dict(test_acc='Test accuracy, %', memorized='Wrong labels memorized, %',      # the first two that are known
-              watch_given='Agreement of training images with their given labels, %')
+CURVE_NAMES = dict(test_acc='Test accuracy, %', memorized='Wrong labels memorized, %',  # the first two known
+                   watch_given='Agreement of training images with their given labels, %')
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 # %% ../../nbs/08_viz/05_report.ipynb #876a452c

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .figures import losses_figure, noise_figure, operations_figure, issues_figure
+from ..metrics.memorization import believed_noise, loss_histogram, most_doubted
 from ..session.frames import Frames, WatchedImages
-from .style import restorations_figure, map_figure
-from ..metrics.memorization import most_doubted
+from .figures import (issues_figure, losses_figure, map_figure, noise_figure, operations_figure,
+                                  restorations_figure)
 
 # %% ../../nbs/08_viz/04_timeline.ipynb #f4ac4786
 @dataclass(frozen=True, eq=False)
@@ -62,18 +62,22 @@ def make_timeline(
         at, doubt = most_doubted(f.pred, f.loss, f.given, 10)
         return issues_figure(w.pictures(at, 32), f.given[at], f.pred[at], doubt, None if w.true is None else w.true[at],
                          w.classes)
-    spread = [losses_figure(f.loss, f.given, w.true, top=top) for f in fs]
+    spread = [losses_figure(loss_histogram(f.loss, f.given, w.true, top=top)) for f in fs]
     high = max(max(t.y) for fig in spread for t in fig.data)
     for fig in spread: fig.update_yaxes(range=[0, 1.05*high])
     res = _maps(fs, frames, w)
     if len(fs[0].pinned):
-        res.append(TimelineView('Restorations', [restorations_figure(w.views(f), len(f.pinned), classes=w.classes) for f in fs], True))
-    res += [TimelineView('Loss of each image', spread, said='Where wrong labels lie to the right, losses tell them apart.'),
-            TimelineView('The noise', [noise_figure(f.noise, f.pred, f.given, w.classes) for f in fs], True,
-                 'Left what was injected, right what the network believes; the diagonal is right labels.')]
+        res.append(TimelineView('Restorations', [
+            restorations_figure(w.views(f), len(f.pinned), classes=w.classes) for f in fs], True))
+    believed = [believed_noise(f.pred, f.given, len(w.classes)) for f in fs]
+    res += [TimelineView('Loss of each image', spread,
+                         said='Where wrong labels lie to the right, losses tell them apart.'),
+            TimelineView('The noise', [noise_figure(f.noise, b, w.classes) for f, b in zip(fs, believed)], True,
+                         'Left: the noise that was injected; right: the noise that the network believes in. '
+                         'The diagonal is right labels.')]
     if w.images is not None:
         said = 'Given label, what the network suggests, and the truth.'
-        res.append(TimelineView('LabelIssues', [doubted(f) for f in fs], True, said))
+        res.append(TimelineView('Label issues', [doubted(f) for f in fs], True, said))
     known = [f.undone for f in fs if f.undone]
     if known:
         worst = 1.05*max(max(v[1:]) for u in known for v in u.values())

@@ -15,7 +15,7 @@ from ..data.noise import transition_matrix
 from ..errors import UserError
 from ..metrics.memorization import believed_noise, loss_histogram, most_doubted
 from ..session.frames import Frame, Frames, WatchedImages
-from .style import history_column, matrix_figure, pictures_figure
+from .figures import history_column, matrix_figure, pictures_figure
 from .style import apply_style, escape_text, plotly_objects, series_color, write_centered
 
 # %% ../../nbs/08_viz/03_views.ipynb #7db09d42

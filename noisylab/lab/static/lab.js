@@ -1,4 +1,5 @@
-// The lab's face. Python says what there is (`state`, `curves`, `images`, `frames`); buttons and controls say what is wanted.
+// The lab's page. Python computes every number and says what there is (`state`, `curves`, `images`, `frames`); here it is
+// drawn. Buttons and controls say what is wanted.
 
 // Small pictures for the buttons, drawn: not every machine has these letters.
 const ICONS = { start: 'M3 1l10 6-10 6z', pause: 'M2 1h4v12H2zM8 1h4v12H8z', step: 'M1 1l8 6-8 6zM10 1h3v12h-3z', stop: 'M2 2h10v10H2z', anew: 'M7 1a6 6 0 1 0 6 6h-2.2A3.8 3.8 0 1 1 7 3.2V6l5-3.6L7-1z', fork: 'M2 0h3v4l5 3V5l4 3.5-4 3.5V9.6L5 6.7V14H2z' };
@@ -22,15 +23,11 @@ class Restorations {
   show(f) {
     if (f && f.pins && this.f !== f) {
       const [p, H, W, C] = f.pins.shape, pics = v => bytesOf(v) && new Pictures(bytesOf(v), p, H, W, C);
-      const a = bytesOf(f.pins.original), b = bytesOf(f.pins.restored);
+      const error = bytesOf(f.pins.error);
       this.rows = [['original', pics(f.pins.original)], ['augmented', pics(f.pins.augmented)]];
-      if (b) {
-        const heat = new Uint8Array(p * H * W * 3);
-        for (let i = 0; i < p * H * W; i++) {
-          let e = 0;
-          for (let k = 0; k < C; k++) e += Math.abs(a[i * C + k] - b[i * C + k]) / C;
-          heat.set(cividis(e / 128), 3 * i);
-        }
+      if (error) {
+        const heat = new Uint8Array(3 * error.length);
+        error.forEach((e, i) => heat.set(cividis(e / 255), 3 * i));
         this.rows.push(['restored', pics(f.pins.restored)], ['error', new Pictures(heat, p, H, W, 3)]);
       }
     }
@@ -56,10 +53,6 @@ class Restorations {
   }
   close() { this.surface.close(); }
 }
-
-// What is measured on images that are not trained on: against true labels, or, where nobody knows them, the given ones.
-const HELD = { test_acc: 'Test accuracy', val_given: 'Held out: as given' };
-const held = r => r && r.epoch.length && r.test_acc.every(v => v === null) ? 'val_given' : 'test_acc';
 
 class App {
   constructor(model, el) {
@@ -126,11 +119,9 @@ class App {
   }
   card(kind, ...inside) { const c = h('section', { class: `nl-card nl-${kind}` }, ...inside); this.views.append(c); return c; }
   makeViews() {
-    const R = this.root, card = k => this.card(k);
-    this.accuracy = new Lines(R, card('curve'), 'Test accuracy');
-    this.memory = new Lines(R, card('curve'), 'Wrong labels learned');
-    this.agree = new Lines(R, card('curve'), 'Agrees with labels');
-    this.terms = new Lines(R, card('curve'), 'Loss terms');
+    const R = this.root, views = this.fixed.views, first = views.findIndex(v => v.kind !== 'lines'), top = first < 0 ? views.length : first;
+    this.drawings = [];
+    for (const v of views.slice(0, top)) this.makeView(v, 'curve');
     this.by = h('select', { 'aria-label': 'colour the map by', onchange: () => { for (const m of this.maps) m.colourBy(this.by.value); this.legend(); } }, ...COLOURINGS.map(([v, t]) => h('option', { value: v }, t)));
     this.beside = h('select', { 'aria-label': 'show another run beside', onchange: () => this.send('beside', { run: +this.beside.value }) });
     this.key = h('div', { class: 'nl-key' });
@@ -140,19 +131,20 @@ class App {
     pair.append(...side); mapBox.append(pair, this.key);
     this.sides = side; this.names = side.map(s => { const n = h('div', { class: 'nl-name' }); s.append(n); return n; });
     this.maps = side.map((s, k) => new MapView(R, s, this.look, (at, title) => this.grid(k, at, title), i => this.describe(k, i)));
-    const rest = this.card('restcard', h('h3', {}, 'Restoration', h('span', { class: 'nl-hint' }, 'what the decoder makes of augmented images')));
+    const rest = this.card('restcard', h('h3', {}, 'Restoration', h('span', { class: 'nl-hint' }, 'of augmented images; error: mean absolute difference')));
     this.restored = [0, 1].map(k => { const s = h('div', { class: 'nl-restbox', hidden: k > 0 }); rest.append(s); return Object.assign(new Restorations(R, s), { box: s }); });
-    this.ops = h('div', { class: 'nl-ops' }); rest.append(this.ops);
     this.picked = this.card('picked'); this.picked.hidden = true;
-    this.wrongs = new Areas(R, card('third'), 'Wrong labels seen as');
-    this.rights = new Areas(R, card('third'), 'Right labels seen as');
-    this.losses = new Histogram(R, card('third'), 'Loss of each image', 'height: √ of how many');
-    this.injected = new Heat(R, card('matrix'), 'Noise: what was injected', 'given', 'true');
-    this.believed = new Heat(R, card('matrix'), 'Noise: what the network believes', 'given', 'predicted');
-    this.seen = new Heat(R, card('matrix'), 'Confusion: what it says', 'predicted', 'true');
-    const s = this.card('suspects', h('h3', {}, 'Suspects', h('span', { class: 'nl-hint' }, 'labels the network doubts most: given → suggested')));
-    this.suspects = h('div', { class: 'nl-tiles-img', role: 'list' }); s.append(this.suspects);
-    this.drawn = [this.accuracy, this.memory, this.agree, this.terms, ...this.maps, ...this.restored, this.wrongs, this.rights, this.losses, this.injected, this.believed, this.seen];
+    for (const v of views.slice(top)) this.makeView(v, v.kind === 'heat' ? 'matrix' : v.kind === 'pictures' ? 'suspects' : 'third');
+    this.drawn = [...this.maps, ...this.restored, ...this.drawings.map(v => v.drawing)].filter(d => d.surface);
+  }
+  makeView(v, kind) {      // one of the views that Python lists; its numbers come with `curves` or with `frames`
+    const box = this.card(kind), R = this.root;
+    box.dataset.view = v.name; box.classList.toggle('nl-wide', v.wide);
+    const make = { lines: () => new Lines(R, box, v.title), areas: () => new Areas(R, box, v.title), histogram: () => new Histogram(R, box, v.title, v.hint, v.names[0]),
+      heat: () => new Heat(R, box, v.title, v.names[1] || '', v.names[0] || ''), bars: () => new Bars(box, v.title, v.hint, v.names), pictures: () => new Tiles(box, v.title, v.hint) };
+    const pal = this.look.palette, colour = i => pal[(v.colors.length ? v.colors[i % v.colors.length] : i) % pal.length];
+    if (v.hint && ['lines', 'areas', 'heat'].includes(v.kind)) box.title = v.hint;
+    this.drawings.push({ ...v, colour, overTime: ['lines', 'areas'].includes(v.kind), drawing: make[v.kind]() });
   }
 
   // ---- settings
@@ -227,48 +219,38 @@ class App {
     }
     this.beside.value = s.beside;
     if (this.sel !== s.selected) { this.sel = s.selected; this.at = this.model.get('at'); this.curves(); }
-    this.timeline();
+    this.timeline(); this.headline();
   }
   run(id = this.sel) { return (this.model.get('curves') || []).find(r => r.id === id); }
   shownEpoch() { return this.at < 0 ? null : this.at; }
   curves() {
     const all = this.model.get('curves') || [], at = this.shownEpoch(), mine = this.run();
     const name = id => (this.s?.runs || []).find(r => r.id === id)?.name || '';
-    const line = (k, r) => { const x = [], y = []; r.epoch.forEach((e, i) => { if (r[k][i] !== null) { x.push(e); y.push(r[k][i]); } }); return { name: name(r.id), x, y, colour: this.colour(r.id), dash: Math.floor(r.id / 6) }; };
-    const xmax = Math.max(...all.map(r => r.epochs), 1);
-    const events = all.flatMap(r => r.events.map(e => ({ ...e, colour: this.colour(r.id) })));
-    const unknown = mine && mine.epoch.length && !mine.known ? 'True labels are not known: nobody knows which labels are wrong' : '';
-    const shared = { events, at, xmax, percent: true, keyless: true };     // the runs above the curves say whose is which
-    this.accuracy.show({ ...shared, title: HELD[held(mine)], series: all.filter(r => held(r) === held(mine)).map(r => line(held(r), r)) });
-    this.memory.show({ ...shared, series: all.map(r => line('memorized', r)), note: unknown });
-    this.agree.show({ ...shared, series: all.map(r => line('watch_given', r)) });
-    const pal = this.look.palette;
-    const terms = mine ? Object.entries(mine.terms).map(([k, v], i) => ({ name: k, ...v, colour: pal[i % 10], dash: i % 5 })) : [];
-    this.terms.show({ series: terms, events: mine ? mine.events.map(e => ({ ...e, colour: this.colour(mine.id) })) : [], at, xmax: mine ? mine.epochs : 1, percent: false });
-    const m = mine || { epoch: [], memorized: [], other: [], corrected: [], right_kept: [] };
-    const none = mine && mine.known && mine.epoch.length && m.memorized.every(v => v === null) ? 'No label is wrong' : unknown;
-    this.wrongs.show({ x: m.epoch, at, xmax: m.epochs, note: none, parts: [{ name: 'as given: memorized', y: m.memorized, colour: pal[2], dark: true }, { name: 'as something else', y: m.other, colour: pal[4] }, { name: 'as true: corrected', y: m.corrected, colour: pal[0], dark: true }] });
-    const lost = m.right_kept.map(v => v === null ? null : 100 - v);
-    this.rights.show({ x: m.epoch, at, xmax: m.epochs, note: unknown, parts: [{ name: 'as something else', y: lost, colour: pal[4] }, { name: 'as given and true', y: m.right_kept, colour: pal[0], dark: true }] });
-    this.timeline(); this.headline();
+    const events = rs => rs.flatMap(r => r.events.map(e => ({ ...e, colour: this.colour(r.id) })));
+    for (const v of this.drawings.filter(v => v.overTime)) {
+      const numbers = mine?.views[v.name], note = typeof numbers === 'string' ? numbers : '', lines = note || !numbers ? [] : Object.entries(numbers);
+      if (v.compare) {      // the runs above the curves say whose is which
+        const line = lines.length ? lines[0][0] : v.title, own = r => r.views[v.name], of = all.filter(r => typeof own(r) !== 'string' && line in own(r));
+        v.drawing.show({ title: line, note, at, percent: v.percent, keyless: true, xmax: Math.max(1, ...all.map(r => r.epochs)), events: events(all),
+          series: of.map(r => ({ name: name(r.id), x: own(r)[line][0], y: own(r)[line][1], colour: this.colour(r.id), dash: Math.floor(r.id / 6) })) });
+        continue;
+      }
+      const xmax = mine ? mine.epochs : 1, parts = lines.map(([name, [x, y]], i) => ({ name, x, y, colour: v.colour(i), dash: v.kind === 'lines' ? i % 5 : 0 }));
+      if (v.kind === 'areas') v.drawing.show({ x: parts[0]?.x || [], parts, at, xmax, note });
+      else v.drawing.show({ series: parts, events: mine ? events([mine]) : [], at, xmax, percent: v.percent, note });
+    }
+    this.timeline();
   }
   headline() {
-    const r = this.run(), at = this.shownEpoch();
-    let i = r ? r.epoch.length - 1 : -1;
-    if (r && at !== null) { i = -1; r.epoch.forEach((e, k) => { if (e <= at) i = k; }); }
-    const v = k => r && i >= 0 ? r[k][i] : null, best = r && i >= 0 ? Math.max(...r[held(r)].slice(0, i + 1).filter(v => v !== null)) : null, clean = held(r) === 'test_acc';
-    const tile = (value, name, more, colour) => h('div', { class: 'nl-tile', style: `--tile: ${colour}` }, h('b', {}, value), h('span', {}, name), more ? h('em', {}, more) : null);
-    const pal = this.look.palette, C = r ? r.n_classes : null;
-    this.tiles.replaceChildren(
-      tile(percent(v(held(r))), clean ? 'test accuracy' : 'held out: as given', best === null ? (clean ? 'on clean labels' : 'labels as they came') : Number.isFinite(best) ? `best ${best.toFixed(1)}%` : '', pal[0]),
-      tile(percent(v('memorized')), 'of wrong labels memorized', 'lower is better', pal[2]),
-      tile(percent(v('corrected')), 'of wrong labels corrected', 'predicted as true', pal[9]),
-      tile(v('classes_predicted') === null ? '–' : `${v('classes_predicted')}${C ? ' of ' + C : ''}`, 'classes in use', 'few: it has collapsed', pal[3]),
-      tile(v('alpha') === null ? '–' : fmt(v('alpha')), 'α: trust in given labels', v('lr') === null ? '' : `learning rate ${fmt(v('lr'))}`, pal[1]));
+    const tiles = this.s.tiles || [], sign = JSON.stringify(tiles);
+    if (sign === this.tiled) return;
+    this.tiled = sign;
+    this.tiles.replaceChildren(...tiles.map(t => h('div', { class: 'nl-tile', style: `--tile: ${this.look.palette[t.color]}` }, h('b', {}, t.value), h('span', {}, t.name), t.note ? h('em', {}, t.note) : null)));
   }
   images() {
     const old = this.sets || new Map();
     this.sets = new Map((this.model.get('images') || []).map(im => [im.key, old.get(im.key) || { ...im, true: bytesOf(im.true, Int16Array), shown: bytesOf(im.shown, Int32Array), index: bytesOf(im.index, Int32Array), pictures: new Pictures(bytesOf(im.pixels), ...im.shape) }]));
+    for (const im of this.sets.values()) im.at ??= new Map(Array.from(im.shown, (place, i) => [place, i]));
     this.frames([...this.sets.keys()].some(k => !old.has(k)));
   }
   frames(jump) {
@@ -296,23 +278,16 @@ class App {
     const map = { xy: bytesOf(f.xy, Float32Array), pred: pick(pred, Int16Array), given: pick(given, Int16Array), loss: pick(loss, Float32Array), cluster: pick(cluster, Int16Array), true: pick(t, Int16Array) };
     return { ...f, im, pred, given, loss, cluster, map };
   }
-  shown() {      // everything that follows from the frame: legend, histogram, matrices, suspects, operations
-    const f = this.f[0], pal = this.look.palette;
+  shown() {      // the views of this moment, and the legend of the map
+    const f = this.f[0], classes = f ? f.im.classes : [];
     this.legend();
-    if (!f) { this.losses.show([]); this.injected.show(null); this.believed.show(null); this.seen.show(null); this.suspects.replaceChildren(); this.ops.replaceChildren(); return; }
-    const { true: t, classes } = f.im, C = classes.length;
-    const split = t ? [['right labels', pal[0], i => f.given[i] === t[i]], ['wrong labels', pal[6], i => f.given[i] !== t[i]]] : [['all labels', pal[0], () => true]];
-    this.losses.show(split.map(([name, colour, keep]) => ({ name, colour, values: Array.from(f.loss).filter((_, i) => keep(i)) })).filter(s => s.values.length));
-    const table = (rows, cols) => { const m = new Float32Array(C * C), n = new Float32Array(C); rows.forEach((r, i) => { m[r * C + cols[i]]++; n[r]++; }); return m.map((v, k) => n[Math.floor(k / C)] ? v / n[Math.floor(k / C)] : 0); };
-    this.injected.show(bytesOf(f.noise, Float32Array), classes, 'nothing was injected: the labels are as they came');
-    this.believed.show(table(f.pred, f.given), classes);
-    this.seen.show(t ? table(t, f.pred) : null, classes, 'True labels are not known');
-    const m = f.map, doubt = Array.from(m.pred.keys()).filter(i => m.pred[i] !== m.given[i]).sort((a, b) => m.loss[b] - m.loss[a]).slice(0, 24);
-    this.suspects.replaceChildren(...doubt.map(i => this.tile(0, i, 44)));
-    if (!doubt.length) this.suspects.append(h('span', { class: 'nl-hint' }, 'the network agrees with every label shown'));
-    const ops = Object.entries(f.undone || {}), top = Math.max(1e-9, ...ops.map(([, v]) => v[0]));
-    this.ops.replaceChildren(...ops.length ? [h('div', { class: 'nl-opshead' }, 'root mean squared error of each operation, before and after restoration'), ...ops.map(([op, [before, after]]) =>
-      h('div', { class: 'nl-op', title: `${op}: ${fmt(Math.sqrt(before))} before, ${fmt(Math.sqrt(after))} after restoration (pixels 0 to 1)` }, h('span', {}, op), h('i', {}, h('b', { class: 'nl-before', style: `width: ${100 * Math.sqrt(before / top)}%` }), h('b', { class: 'nl-after', style: `width: ${100 * Math.min(1, Math.sqrt(after / top))}%` }))))] : []);
+    for (const v of this.drawings.filter(v => !v.overTime)) {
+      const numbers = f ? f.views[v.name] : null, note = typeof numbers === 'string' ? numbers : '', there = note ? null : numbers;
+      if (v.kind === 'histogram') v.drawing.show(Object.entries(there || {}).map(([name, { edges, counts }], i) => ({ name, edges, counts, colour: v.colour(i) })), note);
+      else if (v.kind === 'heat') v.drawing.show(there && bytesOf(there, Float32Array), classes, note);
+      else if (v.kind === 'bars') v.drawing.show(there, note, v.colour);
+      else v.drawing.show(there ? there.places.map((place, i) => this.tile(0, place, 44, there.texts[i], there)) : [], note);
+    }
     if (this.chosen) this.grid(this.chosen.k, this.chosen.at, this.chosen.title);
   }
   legend() {
@@ -323,7 +298,7 @@ class App {
     };
     let items = [];
     if (f && by === 'wrong') items = f.im.true ? [item(pal[6], 'diamond', 'wrong label'), item(pal[0], 'circle', 'right label')] : [];
-    else if (f && by === 'loss') items = [h('span', {}, '0'), h('i', { class: 'nl-ramp', style: `background: linear-gradient(90deg, ${[0, .2, .4, .6, .8, 1].map(cividisCss).join()})` }), h('span', {}, fmt(this.maps[0].top || 1, 2))];
+    else if (f && by === 'loss') items = [h('span', {}, '0'), h('i', { class: 'nl-ramp', style: `background: linear-gradient(90deg, ${[0, .2, .4, .6, .8, 1].map(cividisCss).join()})` }), h('span', {}, fmt(f.loss_top, 2))];
     else if (f) {
       const names = by === 'cluster' ? Array.from({ length: f.cluster ? Math.max(...f.cluster) + 1 : 0 }, (_, i) => String(i)) : f.im.classes;
       items = names.slice(0, 20).map((n, i) => item(pal[i % 10], this.look.symbols[Math.floor(i / 10) % 10], n));
@@ -339,20 +314,23 @@ class App {
     return [line('given ', n[m.given[i]]), line('true ', m.true ? n[m.true[i]] : 'not known'), line('predicted ', n[m.pred[i]]), line('loss ', fmt(m.loss[i])),
       ...(m.cluster ? [line('cluster ', String(m.cluster[i]))] : []), line('image ', String(im.index[im.shown[i]]))];
   }
-  tile(k, i, size) {
-    const { map: m, im } = this.f[k], n = im.classes, c = h('canvas', { width: 2 * size, height: 2 * size, style: `width: ${size}px; height: ${size}px` });
-    im.pictures.draw(c.getContext('2d'), i, 0, 0, 2 * size);
-    const wrong = m.true && m.given[i] !== m.true[i], right = m.true && m.pred[i] === m.true[i], agrees = m.pred[i] === m.given[i];
-    const text = agrees ? n[m.given[i]] : `${n[m.given[i]]} → ${n[m.pred[i]]}`, truth = m.true ? `true ${n[m.true[i]]}` : 'true label not known';
-    return h('div', { class: 'nl-img', role: 'listitem', title: `image ${im.index[im.shown[i]]}: given ${n[m.given[i]]}, predicted ${n[m.pred[i]]}, ${truth}, loss ${fmt(m.loss[i])}` },
-      c, h('span', {}, text), m.true ? h('em', { class: wrong ? (right ? 'nl-ok' : 'nl-no') : '' }, (agrees ? (wrong ? '✗ ' : '✓ ') : (right ? '✓ ' : '✗ ')) + truth) : null);
+  tile(k, place, size, said = '', more = null) {     // a watched image; `more`: pictures of those that are not on the map
+    const f = this.f[k], im = f.im, n = im.classes, c = h('canvas', { width: 2 * size, height: 2 * size, style: `width: ${size}px; height: ${size}px` });
+    const given = f.given[place], pred = f.pred[place], t = im.true ? im.true[place] : -1, known = t >= 0, i = im.at.get(place);
+    if (i === undefined && more) more.pictures ??= new Pictures(bytesOf(more.pixels), ...more.shape);
+    if (i !== undefined) im.pictures.draw(c.getContext('2d'), i, 0, 0, 2 * size);
+    else if (more) more.pictures.draw(c.getContext('2d'), more.others.indexOf(place), 0, 0, 2 * size);
+    const wrong = known && given !== t, right = known && pred === t, agrees = pred === given;
+    const text = agrees ? n[given] : `${n[given]} → ${n[pred]}`, truth = known ? `true ${n[t]}` : 'true label not known';
+    return h('div', { class: 'nl-img', role: 'listitem', title: `image ${im.index[place]}: given ${n[given]}, predicted ${n[pred]}, ${truth}, loss ${fmt(f.loss[place])}${said && ', ' + said}` },
+      c, h('span', {}, text), known ? h('em', { class: wrong ? (right ? 'nl-ok' : 'nl-no') : '' }, (agrees ? (wrong ? '✗ ' : '✓ ') : (right ? '✓ ' : '✗ ')) + truth) : null);
   }
   grid(k, at, title) {
     const f = this.f[k];
     this.chosen = at.length && f ? { k, at, title } : null;
     this.picked.hidden = !this.chosen;
     if (!this.chosen) { for (const m of this.maps) { m.chosen.clear(); m.surface.draw(); } return; }
-    const max = 120, tiles = at.slice(0, max).map(i => this.tile(k, i, 44));
+    const max = 120, tiles = at.slice(0, max).map(i => this.tile(k, f.im.shown[i], 44));
     this.picked.replaceChildren(h('h3', {}, title + (at.length > max ? `, the first ${max}` : ''), h('button', { class: 'nl-x', type: 'button', 'aria-label': 'close the grid', onclick: () => this.grid(0, [], '') }, '×')), h('div', { class: 'nl-tiles-img', role: 'list' }, ...tiles));
   }
 

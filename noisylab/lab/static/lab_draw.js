@@ -1,4 +1,5 @@
-// What is drawn: lines over epochs, areas, bars, heat maps, pictures. Numbers come in, nothing is computed twice.
+// The kinds of drawings: lines over epochs, areas, histogram, heat map, bars, pictures. Numbers come in and are drawn as
+// they are.
 
 // Keys are its own: JupyterLab would take arrows and letters for its commands. It looks at the element with the focus only.
 const keyed = e => e.setAttribute('data-lm-suppress-shortcuts', 'true');
@@ -102,7 +103,7 @@ class Lines {
     let lo = 0, hi = 100;
     if (!pc) {
       const all = pts.flatMap(s => s.y);
-      hi = all.length ? Math.max(...all) * 1.06 : 1;
+      hi = all.length ? Math.max(...all) * 1.06 : 1; lo = Math.min(0, ...all) * 1.06;
       if (hi <= 0) hi = 1;
     }
     const X = v => L + (w - L - R) * v / xmax, Y = v => T + (t - T - B) * (1 - (v - lo) / (hi - lo));
@@ -176,11 +177,17 @@ function balloon(g, w, x, y, lines, inks, c) {
   });
 }
 
-// Shares that add up to 100 over epochs. `show({x, parts: [{name, y, colour}], line: {name, y, colour}, at, xmax, note})`.
+// Is a colour so dark that text on it is white?
+function dark(colour) {
+  const [r, g, b] = [1, 3, 5].map(i => (parseInt(colour.slice(i, i + 2), 16) / 255) ** 2.2);
+  return .2126 * r + .7152 * g + .0722 * b < .4;
+}
+
+// Shares that add up to 100 over epochs. `show({x, parts: [{name, y, colour}], at, xmax, note})`.
 class Areas extends Lines {
-  show(data) { super.show({ ...data, series: [...data.parts.map(p => ({ ...p, x: data.x })), ...(data.line ? [{ ...data.line, x: data.x, dash: 1 }] : [])], percent: true }); }
+  show(data) { super.show({ ...data, series: data.parts, percent: true }); }
   paint(g, w, t) {
-    const { x = [], parts = [], line, at, note } = this.data, c = theme(this.root), L = 38, R = 10, T = 8, B = 20;
+    const { x = [], parts = [], at, note } = this.data, c = theme(this.root), L = 38, R = 10, T = 8, B = 20;
     const xmax = Math.max(1, this.data.xmax || 1, ...x), X = v => L + (w - L - R) * v / xmax, Y = v => T + (t - T - B) * (1 - v / 100);
     g.font = `11px ${c.font}`; g.fillStyle = c.soft; g.textAlign = 'center'; g.textBaseline = 'top';
     for (const v of ticks(0, xmax, Math.min(6, w / 55)).filter(v => v % 1 === 0)) g.fillText(v, X(v), t - B + 5);
@@ -196,46 +203,43 @@ class Areas extends Lines {
       g.fill(); g.globalAlpha = 1; below = top;
       const mid = top.at(-1) - (p.y.at(-1) || 0) / 2;
       if ((p.y.at(-1) || 0) > 12 && X(x.at(-1)) - L > 90) {
-        g.fillStyle = p.dark ? '#fff' : '#111'; g.textAlign = 'right'; g.fillText(`${p.name} ${Math.round(p.y.at(-1))}%`, X(x.at(-1)) - 6, Y(mid)); g.textAlign = 'left';
+        g.fillStyle = dark(p.colour) ? '#fff' : '#111'; g.textAlign = 'right'; g.fillText(`${p.name} ${Math.round(p.y.at(-1))}%`, X(x.at(-1)) - 6, Y(mid)); g.textAlign = 'left';
       }
     }
-    if (line) { g.strokeStyle = c.ground; g.lineWidth = 4.5; const go = () => { g.beginPath(); line.y.forEach((v, i) => v === null || g.lineTo(X(x[i]), Y(v))); g.stroke(); }; go(); g.strokeStyle = line.colour; g.lineWidth = 2; g.setLineDash(DASHES[1]); go(); g.setLineDash([]); }
     if (at) { g.strokeStyle = c.ink; g.lineWidth = 1; g.beginPath(); g.moveTo(X(at), T); g.lineTo(X(at), t - B); g.stroke(); }
     if (this.mouse !== null) this.tell(g, w, t, X, Y, xmax, L, R, c);
   }
 }
 
-// How many images have which loss: right labels up, wrong labels down.
+// How many there are of which value: one group up, the other down.
 class Histogram {
-  constructor(root, box, title, hint) {
-    this.root = root; this.hold = h('div', { class: 'nl-plot' });
+  constructor(root, box, title, hint, what = '') {
+    this.root = root; this.hold = h('div', { class: 'nl-plot' }); this.what = what;
     this.key = h('div', { class: 'nl-key' });
     box.append(h('h3', {}, title, h('span', { class: 'nl-hint' }, hint)), this.hold, this.key);
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
     hover(this, e => e.offsetX);
   }
-  show(groups) {      // [{name, colour, values}]
-    this.groups = groups;
-    this.key.replaceChildren(...(groups || []).map(s => h('span', {}, swatch(s.colour), s.name)));
+  show(groups, note) {      // [{name, colour, edges, counts}]
+    this.groups = groups; this.note = note;
+    this.key.replaceChildren(...groups.map(s => h('span', {}, swatch(s.colour), s.name)));
     this.surface.draw();
   }
   paint(g, w, t) {
-    const c = theme(this.root), groups = (this.groups || []).filter(s => s.values.length), L = 10, R = 10, B = 20, T = 6;
-    if (!groups.length) return say(g, w, t, 'nothing yet', c);
-    const hi = Math.min(12, Math.max(1, ...groups.flatMap(s => s.values))), n = 32;
-    const bins = groups.map(s => { const b = Array(n).fill(0); for (const v of s.values) b[Math.min(n - 1, Math.floor(v / hi * n))]++; return b; });
-    const top = Math.sqrt(Math.max(...bins.flat())), two = groups.length > 1, mid = two ? (t - B + T) / 2 : t - B, tall = two ? mid - T - 2 : mid - T;
-    bins.forEach((b, k) => {
-      g.fillStyle = groups[k].colour;
-      b.forEach((v, i) => { const x = L + (w - L - R) * i / n, y = tall * Math.sqrt(v) / top; g.fillRect(x + .5, k ? mid + 1 : mid - y, (w - L - R) / n - 1, y); });
+    const c = theme(this.root), groups = this.groups || [], L = 10, R = 10, B = 20, T = 6;
+    if (!groups.length) return say(g, w, t, this.note || 'nothing yet', c);
+    const edges = groups[0].edges, n = edges.length - 1, lo = edges[0], hi = edges[n], X = v => L + (w - L - R) * (v - lo) / (hi - lo || 1);
+    const top = Math.sqrt(Math.max(1, ...groups.flatMap(s => s.counts))), two = groups.length > 1, mid = two ? (t - B + T) / 2 : t - B, tall = two ? mid - T - 2 : mid - T;
+    groups.slice(0, 2).forEach((s, k) => {
+      g.fillStyle = s.colour;
+      s.counts.forEach((v, i) => { const x = X(edges[i]), y = tall * Math.sqrt(v) / top; g.fillRect(x + .5, k ? mid + 1 : mid - y, X(edges[i + 1]) - x - 1, y); });
     });
     g.fillStyle = c.soft; g.font = `11px ${c.font}`; g.textAlign = 'center'; g.textBaseline = 'top';
-    for (const v of ticks(0, hi, 5)) g.fillText(fmt(v), L + (w - L - R) * v / hi, t - B + 5);
+    for (const v of ticks(lo, hi, 5)) g.fillText(fmt(v), X(v), t - B + 5);
     g.strokeStyle = c.line; g.beginPath(); g.moveTo(L, mid + .5); g.lineTo(w - R, mid + .5); g.stroke();
-    const i = Math.floor((this.mouse - L) / (w - L - R) * n);
+    const i = edges.findLastIndex(v => X(v) <= this.mouse);
     if (this.mouse === null || !(i >= 0 && i < n)) return;
-    const [from, to] = [i, i + 1].map(k => fmt(k * hi / n)), open = i === n - 1 ? ' and more' : ` to ${to}`;
-    balloon(g, w, L + (w - L - R) * (i + .5) / n, 8, [`loss ${from}${open}`, ...groups.map((s, k) => `${bins[k][i].toLocaleString('en-US')} ${s.name}`)], [c.ink, ...groups.map(s => s.colour)], c);
+    balloon(g, w, (X(edges[i]) + X(edges[i + 1])) / 2, 8, [`${this.what} ${fmt(edges[i])} to ${fmt(edges[i + 1])}`, ...groups.map(s => `${s.counts[i].toLocaleString('en-US')} ${s.name}`)], [c.ink, ...groups.map(s => s.colour)], c);
   }
   close() { this.surface.close(); }
 }
@@ -278,6 +282,32 @@ class Heat {
     }
   }
   close() { this.surface.close(); }
+}
+
+// A bar, or several, for each name. `show({name: [numbers]}, note, colour)`.
+class Bars {
+  constructor(box, title, hint, names) {
+    this.names = names; this.hold = h('div', { class: 'nl-ops', role: 'list' }); this.key = h('div', { class: 'nl-key' });
+    box.append(h('h3', {}, title, h('span', { class: 'nl-hint' }, hint)), this.hold, this.key);
+  }
+  show(numbers, note, colour) {
+    const rows = Object.entries(numbers || {}), top = Math.max(1e-12, ...rows.flatMap(([, v]) => v));
+    this.key.replaceChildren(...rows.length ? this.names.map((name, i) => h('span', {}, swatch(colour(i)), name)) : []);
+    this.hold.replaceChildren(...rows.map(([name, values]) => h('div', { class: 'nl-op', role: 'listitem', title: `${name}: ${values.map((v, i) => `${fmt(v)} ${this.names[i] || ''}`).join(', ')}` },
+      h('span', {}, name), h('i', {}, ...values.map((v, i) => h('b', { style: `width: ${100 * Math.max(0, v) / top}%; background: ${colour(i)}` }))), h('em', {}, values.map(v => fmt(v, 2)).join(' · ')))));
+    if (!rows.length) this.hold.append(h('span', { class: 'nl-hint' }, note || 'nothing yet'));
+  }
+  close() {}
+}
+
+// Pictures with what is said of each.
+class Tiles {
+  constructor(box, title, hint) {
+    this.hold = h('div', { class: 'nl-tiles-img', role: 'list' });
+    box.append(h('h3', {}, title, h('span', { class: 'nl-hint' }, hint)), this.hold);
+  }
+  show(tiles, note) { this.hold.replaceChildren(...tiles.length ? tiles : [h('span', { class: 'nl-hint' }, note || 'nothing yet')]); }
+  close() {}
 }
 
 // Pictures that came as bytes, N×H×W×C; `tile(i)` is a canvas of one of them.

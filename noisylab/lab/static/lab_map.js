@@ -1,6 +1,6 @@
 // The map: points that move from one map to the next; hovering shows the image, a lasso or a click opens images as a grid.
 
-// One outline for each of plots.SYMBOLS, by name, around (0, 0) with radius 1.
+// One outline for each of viz.style.SYMBOLS, by name, around (0, 0) with radius 1.
 const polygon = (n, turn = 0, inner = 0) => Array.from({ length: inner ? 2 * n : n }, (_, i) => {
   const a = 2 * Math.PI * i / (inner ? 2 * n : n) - Math.PI / 2 + turn, r = inner && i % 2 ? inner : 1.15;
   return [r * Math.cos(a), r * Math.sin(a)];
@@ -72,7 +72,7 @@ class MapView {
   // Colour and symbol of point i; null: pale
   style(i) {
     const { palette, symbols } = this.look, f = this.f;
-    if (this.by === 'loss') return [cividisCss(Math.min(1, f.loss[i] / this.top)), 'circle'];
+    if (this.by === 'loss') return [cividisCss(Math.min(1, f.loss[i] / f.loss_top)), 'circle'];
     if (this.by === 'wrong') {
       if (!f.true) return null;
       return f.given[i] !== f.true[i] ? [palette[6], 'diamond'] : [palette[0], 'circle'];
@@ -96,8 +96,6 @@ class MapView {
     this.w = w; this.t = t;
     if (!this.place) return say(g, w, t, this.f ? 'the first map is on its way' : 'the map of the features appears here once training has begun', c);
     const n = this.place.length / 2, r = Math.max(2.2, Math.min(5, 95 / Math.sqrt(n) * Math.min(w, t) / 400));
-    const sorted = Float32Array.from(this.f.loss).sort();
-    this.top = Math.max(.5, sorted[Math.floor(.95 * (n - 1))]);
     const lone = this.missing(), edge = c.ground;
     g.lineWidth = .7;
     for (let i = 0; i < n; i++) {
