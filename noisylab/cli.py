@@ -74,7 +74,7 @@ def spec_from_args(
 ):                  # `Spec`, and {field: why} for what was chosen for images of one's own
     "The run that the options of `train` ask for."
     from noisylab.training.defaults import advise
-    from noisylab.data.sources import DATASET_NAMES
+    from noisylab.data.datasets import find_dataset
     from noisylab.training.spec import spec_from_dict, read_spec, reopen_fields
     from dataclasses import asdict
     base = asdict(read_spec(args.spec)) if args.spec else {}
@@ -84,7 +84,7 @@ def spec_from_args(
         base.pop('rate', None)
         if args.noise.split(':')[0] != base.get('noise', '').split(':')[0]: base.pop('noise_settings', None)
     said = reopen_fields(base, named_fields(args, base))
-    if said.get('data') in (None, *DATASET_NAMES): return spec_from_dict(said), {}
+    if 'data' not in said or find_dataset(said['data']): return spec_from_dict(said), {}
     return advise(**said)
 
 # %% ../nbs/11_cli.ipynb #859969a8
@@ -140,12 +140,14 @@ def _record(trainer):
     "Have the run keep what it looked like, for the slider of its report."
     from noisylab.errors import UserError
     from noisylab.metrics.embedding import tsne
-    from noisylab.session.frames import FrameRecorder
+    from noisylab.session.observer import FrameRecorder
     if not trainer.out: raise UserError('--frames needs --out FOLDER, the run folder that they go to')
     def mapped(features, last):
         try: return tsne(features, last)
         except UserError: return last       # too few images, or features that are no numbers: the curves tell
-    trainer.on_epoch.append(FrameRecorder(trainer, mapped if find_spec('openTSNE') else None))
+    recorder = FrameRecorder(mapped if find_spec('openTSNE') else None)
+    recorder.on_start(trainer)
+    trainer.on_epoch.append(recorder.on_epoch_end)
 
 # %% ../nbs/11_cli.ipynb #7b308eb5
 def describe_outcome(row: dict) -> str:

@@ -14,7 +14,7 @@ from noisylab.training import spec
 from noisylab.training import step
 from noisylab.data.sources import load
 from noisylab.session.fork import capture_state, replay_folder, take_over_state
-from noisylab.session.frames import FrameRecorder, make_frame, quick_snapshot, choose_watched
+from noisylab.session.observer import FrameRecorder, make_frame, quick_snapshot, choose_watched
 from noisylab.viz.gallery import gallery_page
 from noisylab.training.prediction import predict
 from noisylab.label_issues.find import find_label_issues, run_label_issues
@@ -108,10 +108,11 @@ def test_training_there_is_training_here(device, method):
 
 def test_looking_steering_keeping_and_forking(device, tmp_path):
     t = Trainer(Spec(method='paper', device=device, **SPEC), tmp_path/'run')
-    keep = FrameRecorder(t)
+    keep = FrameRecorder()
+    keep.on_start(t)
     changes = {5: dict(rate=.6, lr=.05, m=3, lam=.5), 9: dict(noise='none'), 11: dict(noise='asymmetric', w_rec=0.)}
     t.on_step.append(lambda t: t.change(**changes[t.step]) if t.step in changes else None)
-    t.on_epoch.append(keep)
+    t.on_epoch.append(keep.on_epoch_end)
     t.fit(progress=False)
     assert len(t.look(50)) == 50 and make_frame(t, quick_snapshot(t), keep.pinned, keep.frames[-1]).step == t.step
     assert choose_watched(t).pictures([1, 2]).shape == (2, 8, 8, 1)

@@ -19,7 +19,7 @@ from noisylab.training.prediction import predict
 from noisylab.label_issues.find import find_label_issues
 from noisylab.data.noise import inject
 from noisylab.training.spec import RANGES, Spec
-from noisylab.label_issues.find import LabelIssues
+from noisylab.label_issues.issues import LabelIssues, read_issues
 from noisylab.training.trainer import Trainer
 
 def grey(v, size=(8, 8)): return Image.fromarray(np.full(size[::-1], v, np.uint8))
@@ -260,20 +260,21 @@ def test_suspects_and_decisions_come_back_from_a_spreadsheet(tmp_path):
     put(tmp_path, 'été', '007'); put(tmp_path, 'ok')
     images, _ = load(tmp_path)
     index, new = np.array([0, 5, 9]), np.array([1, 2, 0])
-    found = LabelIssues(images, index, new, np.array([.1, .25, .5]), np.array(['a, b', 'c;d', 'e'], object),
-                     np.zeros(len(images)), np.ones(3, bool))
+    found = LabelIssues(images, index, new, np.array([.9, .75, .5]), np.array([.9, .7, .4]),
+                        np.array(['a, b', 'c;d', 'e'], object))
     book = Decisions(found); book.decide(0, 'relabel'); book.decide(1, 'unsure')
     found.to_csv(tmp_path/'found.csv'); book.save(tmp_path/'book.csv'); found.labels_to_csv(tmp_path/'labels.csv')
     def saved(path):        # as Excel does where commas are decimal, on another system
         table = read_csv(path)
-        cell = lambda c, k: f'"{c}"' if ';' in c else c.replace('.', ',') if k == 'score' else \
+        number = 'score', 'p_wrong', 'p_suggested'
+        cell = lambda c, k: f'"{c}"' if ';' in c else c.replace('.', ',') if k in number else \
             c.lstrip('0') if k != 'id' else unicodedata.normalize('NFD', c).replace('/', '\\')
         rows = [[cell(c, k) for c, k in zip(r, table.columns)] for _, r in table.rows]
         path.write_bytes('\r\n'.join(';'.join(r) for r in [table.columns, *rows]).encode('utf-8-sig'))
     for again in range(2):
-        back = LabelIssues.read(tmp_path/'found.csv', images)
+        back = read_issues(tmp_path/'found.csv', images)
         assert back.index.tolist() == index.tolist() and back.suggested.tolist() == new.tolist()
-        assert back.score.tolist() == [.1, .25, .5] and back.sure.all()
+        assert back.p_wrong.tolist() == [.9, .75, .5] and back.p_suggested.tolist() == [.9, .7, .4]
         other = Decisions(found)
         assert other.load(tmp_path/'book.csv') == 2 and other.decisions == book.decisions
         for name in ('found', 'book')[:2*(not again)]: saved(tmp_path/f'{name}.csv')

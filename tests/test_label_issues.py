@@ -1,4 +1,7 @@
 """Folds that are cut off and go on, and cleanlab: what an example in a notebook is wrong for."""
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +16,7 @@ from noisylab.label_issues.find import (HeldOutTrainer, cross_predict, find_labe
                                         training_for_issues)
 from noisylab.data.noise import inject
 from noisylab.training.spec import Spec
-from noisylab.label_issues.find import LabelIssues, rank_issues
+from noisylab.label_issues.issues import read_issues
 from noisylab.training.trainer import Trainer
 
 SPEC = Spec(noise='none', method='ce', model='small', epochs=4, batch=32, lr=.05, schedule='cosine', device='cpu')
@@ -98,14 +101,14 @@ def test_cleanlab_there_and_back(images):
 
 @pytest.mark.parametrize('seed', range(3))
 def test_what_is_listed_is_wrong_and_mending_makes_it_right(seed):
-    "Thirteen trainings found 71% to 96% of the wrong labels, and 95% or more of what they listed was wrong."
+    "Trainings from scratch: most of what is listed is wrong, most of what is wrong is listed."
     digits, _ = load('digits', train_size=600)
     true = digits.labels.numpy()
     given = inject(true, 'symmetric', .15, 10, seed).given
     found, wrong = find_label_issues(digits.with_labels(given), progress=False), given != true
     right = lambda images: (images.labels.numpy() == true).mean()
     assert wrong[found.index].mean() > .85 and wrong[found.index].sum() > .5*wrong.sum()
-    assert right(found.images) + .02 < right(found.mended()) < right(found.mended(found.index))
+    assert right(found.images) + .05 < right(found.mended())
 
 
 def test_what_is_chosen_is_said_and_can_be_given(images, tmp_path, capsys):
@@ -149,24 +152,102 @@ def test_features_in_bounded_memory(images, monkeypatch):
     assert find_label_issues(images, short, progress=False).features is None
 
 
-def test_only_what_is_sure_is_mended_unasked(images):
+def test_only_what_is_likely_is_mended_unasked(images):
     n, C = len(images), 10
     given, other = images.labels.numpy(), (images.labels.numpy() + 1) % 10
     says = lambda top, to: (1 - top)/(C - 1)*(1 - np.eye(C)[to]) + top*np.eye(C)[to]
     at = np.arange(n) % 10 == 0
-    for top, sure in ((.4, False), (.9, True)):
-        found = rank_issues(images, np.where(at[:, None], says(top, other), says(.9, given)), 1. - at, share=.1)
-        assert set(found.index) == set(np.flatnonzero(at)) and found.sure.all() == sure and found.sure.any() == sure
-        assert len(found.changes()) == sure*at.sum() and len(found.changes(found.index)) == at.sum()
-    found = rank_issues(images, says(.9, other), np.arange(n)/n)     # no network to believe
-    assert len(found) == n and not found.sure.any() and found.mended().labels.equal(images.labels)
+    found = find_label_issues(images, probabilities=np.where(at[:, None], says(.95, other), says(.9, given)), share=.1)
+    assert set(found.index) == set(np.flatnonzero(at)) and len(found.changes()) == at.sum()
+    unlikely = replace(found, p_suggested=found.p_suggested/3)
+    assert not unlikely.changes() and len(unlikely.changes(threshold=.1)) == len(unlikely.changes(found.index)) == at.sum()
+    p = says(.9, np.random.default_rng(0).integers(C, size=n))     # a guess is no network to believe
+    found = find_label_issues(images, probabilities=p)
+    assert len(found) == 0 and 'has not learned' in str(found) and found.mended().labels.equal(images.labels)
 
 
-def test_what_a_list_says_of_sure_is_read_as_it_is_meant(tmp_path):
+def test_what_a_list_leaves_out_is_read_as_sure(tmp_path):
     images = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ('a', 'b'))
-    def read(*sure):
-        rows = ''.join(f"{i},{'ab'[i % 2]},{'ba'[i % 2]},0.1,{s}\n" for i, s in enumerate(sure))
-        (tmp_path/'list.csv').write_text('id,given,suggested,score,sure\n' + rows)
-        return LabelIssues.read(tmp_path/'list.csv', images).sure.tolist()
-    assert read('yes', 'No', 'FALSE', '') == [True, False, False, True]
-    with pytest.raises(UserError, match='expected yes or no'): read('maybe')
+    rows = ''.join(f"{i},{'ab'[i % 2]},{'ba'[i % 2]},{p}\n" for i, p in enumerate(('0.9', '0.2', '', '0,7')))
+    (tmp_path/'list.csv').write_text('id;given;suggested;p_suggested\n' + rows.replace('0,7', '0#7').replace(',', ';')
+                                     .replace('#', ','))
+    back = read_issues(tmp_path/'list.csv', images)
+    assert back.p_suggested.tolist() == [.9, .2, 1, .7] and [c['index'] for c in back.changes()] == [0, 2, 3]
+    (tmp_path/'list.csv').write_text('id,suggested,p_suggested\n0,b,perhaps\n')
+    with pytest.raises(UserError, match='number from 0 to 1'): read_issues(tmp_path/'list.csv', images)
+
+
+def clouds(n, C, spread, seed, dims=32, share=None):
+    rng = np.random.default_rng(seed)
+    true = rng.choice(C, n, p=share)
+    return (np.eye(C, max(C, dims))[true] + spread*rng.normal(size=(n, max(C, dims)))).astype(np.float32), true
+
+
+def swapped(true, C, rate, seed, step=None):
+    "Labels, a share of them wrong: any other class, or the one `step` further."
+    rng = np.random.default_rng(seed)
+    wrong = rng.random(len(true)) < rate
+    return np.where(wrong, (true + (step or rng.integers(1, C, len(true)))) % C, true), wrong
+
+
+@pytest.mark.parametrize('n, C, rate, step, share', [
+    (1500, 5, .2, None, None), (1500, 5, .4, 1, None), (1500, 5, .6, None, None), (300, 3, .15, None, None),
+    (500, 2, .15, None, None), (1000, 2, .1, None, (.95, .05)), (3000, 100, .2, None, None)])
+def test_the_judge_finds_wrong_labels_and_knows_how_many(n, C, rate, step, share):
+    x, true = clouds(n, C, .25, 0, share=share)
+    given, wrong = swapped(true, C, rate, 1, step)
+    found = find_label_issues(features=x, labels=given)
+    assert wrong[found.index].mean() > .85 and wrong[found.index].sum() > .8*wrong.sum(), found
+    assert abs(found.rate - wrong.mean()) < .04, found
+    assert (found.mended_labels() == true).mean() > (given == true).mean() + .5*rate, found
+
+
+def test_the_judge_leaves_right_labels_alone():
+    x, true = clouds(2000, 8, .35, 0)       # classes overlap
+    found = find_label_issues(features=x, labels=true)
+    assert len(found) < .02*len(true) and found.rate < .03 and found.noise.learned, found
+
+
+@pytest.mark.parametrize('C', [2, 10])
+def test_features_that_tell_nothing_make_nobody_sure(C):
+    rng = np.random.default_rng(0)
+    found = find_label_issues(features=rng.normal(size=(400, 20)), labels=rng.integers(C, size=400))
+    assert len(found) == 0 and not found.changes() and 'has not learned' in str(found)
+
+
+def test_classes_with_one_image_and_images_without_a_label():
+    x, true = clouds(400, 4, .2, 0)
+    given, _ = swapped(true, 4, .1, 0)
+    given[:2], given[2:40] = (4, 5), -1
+    found = find_label_issues(features=x, labels=given, classes=('a', 'b', 'c', 'd', 'e', 'f'))
+    assert not set(found.index) & {0, 1} and 'too few images to judge labels by: e (1), f (1)' in str(found)
+    suggested = found.unlabelled()
+    assert len(suggested) == 38 and not set(found.index) & set(range(2, 40))
+    assert np.mean(['abcd'[true[r['index']]] == r['suggested'] for r in suggested]) > .9
+
+
+def test_many_classes_take_the_memory_of_a_few_matrices():
+    C, n = 1000, 2000
+    rng = np.random.default_rng(0)
+    y = np.r_[np.arange(C), rng.integers(0, C, n - C)]
+    x = (rng.normal(size=(C, 16))[y] + .3*rng.normal(size=(n, 16))).astype(np.float32)
+    code = ('import resource, sys, numpy as np; from noisylab.label_issues.judge import judge_features\n'
+            'd = np.load(sys.argv[1]); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
+            'judge_features(d["x"], d["y"], folds=2)\n'
+            'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)')
+    with tempfile.TemporaryDirectory() as d:
+        np.savez(f'{d}/a.npz', x=x, y=y)
+        used = int(subprocess.run([sys.executable, '-c', code, f'{d}/a.npz'], capture_output=True, text=True,
+                                  check=True).stdout)
+    assert used*1024 < 60*4*C*C + 8*20*n*C
+
+
+@pytest.mark.parametrize('bad, said', [
+    (dict(features=np.zeros((5, 3)), labels=[0, 1, 0]), 'a row of numbers for each of 3 labels'),
+    (dict(features=[[0.], [np.nan], [1.]], labels=[0, 1, 0]), 'NaN or infinite in 1 rows, the first is row 1'),
+    (dict(features=np.zeros((3, 2)), labels=[1, 1, 1]), 'two classes'),
+    (dict(features=np.zeros((3, 2))), 'labels are missing'), (dict(), 'nothing to judge'),
+    (dict(features=np.zeros((3, 2)), probabilities=np.full((3, 2), .5), labels=[0, 1, 0]), 'one of them'),
+    (dict(probabilities=[[2., 3.]], labels=[0]), 'no distribution')])
+def test_what_cannot_be_judged_is_said(bad, said):
+    with pytest.raises(UserError, match=said): find_label_issues(**bad)

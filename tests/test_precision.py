@@ -7,7 +7,7 @@ import torch
 from noisylab.errors import UserError
 from noisylab.cli import main
 from noisylab.session.fork import replay_folder
-from noisylab.session.frames import choose_pinned, make_frame, quick_snapshot, pinned_views, restoration_errors
+from noisylab.session.observer import choose_pinned, make_frame, quick_snapshot, pinned_views, restoration_errors
 from noisylab.training.prediction import load_classifier, predict
 from noisylab.label_issues.find import network_features, find_label_issues, run_label_issues
 from noisylab.training.loop import network_outputs

@@ -1,7 +1,7 @@
 """What two threads touch: sessions that are forked, saved, steered and read while they train, from callbacks, too; and
 the process they run in, which is as it was when they are gone."""
 import copy, gc, os, random, signal, socket, threading, time, warnings, weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 import numpy as np
 import pytest
@@ -15,9 +15,10 @@ from noisylab.session.fork import run_differences
 from noisylab.training.loop import network_outputs
 from noisylab.methods.base import CE
 from noisylab.models.robust_net import model_cost, make_model
-from noisylab.session.session import Session
+from noisylab.session.session import OPEN_SESSIONS, Session
 from noisylab.training.spec import Spec
-from noisylab.session.requests import _OPEN, SessionEnded
+from noisylab.session.frames import Frame, Frames
+from noisylab.session.requests import Requests, SessionEnded, fulfil
 from noisylab.training.trainer import Trainer, read_checkpoint, training_state
 from test_session import FINAL, alive, wait
 
@@ -46,10 +47,82 @@ class Mixing(CE):
 @pytest.fixture
 def session():
     yield Session
-    for s in list(_OPEN): s.close()
+    for s in list(OPEN_SESSIONS): s.close()
     assert not alive(), 'a thread is left'
 
+def finish(s, seconds=120):
+    "Resume a session that others pause, until it has ended."
+    end = time.time() + seconds
+    while s.status not in FINAL and time.time() < end:
+        with suppress(SessionEnded):
+            if s.status == 'paused': s.resume()
+        time.sleep(.02)
+    return wait(s, 'done', seconds=1)
+
 def weights(t): return torch.cat([p.detach().flatten() for p in t.net.parameters()])
+
+# --- the parts alone, without a training
+
+def together(*works):
+    "Call functions in a thread each, and raise what one of them raised."
+    errors = []
+    def run(work):
+        try: work()
+        except BaseException as e: errors.append(e)
+    threads = [threading.Thread(target=run, args=(w,)) for w in works]
+    for t in threads: t.start()
+    for t in threads: t.join(60)
+    if errors: raise errors[0]
+
+def test_no_request_is_lost_or_done_twice():
+    "Many threads ask, one takes; a reader sees each change at any moment."
+    r, events, done = Requests(), [], []
+    def take():
+        r.worker, r.status = threading.current_thread(), 'running'
+        while r.wanted != 'stop':
+            new, jobs = r.take()
+            time.sleep(.0005)       # a change is being made
+            if new: events.append(new)
+            r.settle()
+            for j in jobs: fulfil(*j)
+        late, jobs = r.end('stopped')
+        if late: events.append(late)
+        for j in jobs: fulfil(*j)
+    def ask(i):
+        for k in range(100):
+            r.change({f'{i}': k})
+            unsettled = r.unsettled
+            seen = [*events, *unsettled]
+            assert [e[f'{i}'] for e in seen if f'{i}' in e][-1] == k, 'what was asked for last is there'
+            future = r.do(lambda k=k: done.append((i, k)) or k)
+            if k % 3 == 0: assert future.result(60) == k
+    def asks():
+        together(*(lambda i=i: ask(i) for i in range(4)))
+        r.want('stop')
+    together(take, asks)
+    assert sorted(done) == [(i, k) for i in range(4) for k in range(100)]
+    for i in range(4): assert [e[f'{i}'] for e in events if f'{i}' in e][-1] == 99
+
+def test_frames_are_read_while_two_threads_write():
+    "One adds, one fills in maps; readers see frames in order and no frame half done."
+    frames, stop = Frames(200_000), threading.Event()
+    x, none = np.zeros((2, 4, 4, 1), np.uint8), np.zeros(0)
+    def add():
+        for e in range(1, 400):
+            pred = np.full(500, e, np.int16)
+            frames.add(Frame(e, e, {}, pred, none, none, None, np.arange(2), x, x, None, ('', ''), None))
+        stop.set()
+    def fill():
+        while not stop.is_set():
+            for f in frames.copy(): frames.put(f.step, xy=np.full((3, 2), f.step, np.float16))
+    def read():
+        while not stop.is_set():
+            fs = list(frames)
+            assert [f.epoch for f in fs] == sorted({f.epoch for f in fs})
+            assert all((f.pred == f.step).all() and (f.xy is None or (f.xy == f.step).all()) for f in fs)
+            if fs: assert frames.at(fs[-1].epoch).epoch <= fs[-1].epoch
+    together(add, fill, read, read)
+    assert frames.size <= frames.memory and frames[0].epoch == 1 and frames[-1].epoch == 399
 
 # --- sessions of somebody's own network and method
 
@@ -145,17 +218,13 @@ def test_within_a_step_it_is_said_that_it_is_too_early(session, tmp_path):
 
 def test_a_callback_that_evaluates_is_not_given_up(session, monkeypatch):
     "Whoever presses Pause waits for it, and no callback is lost."
-    from noisylab.session import requests as steering
-    monkeypatch.setattr(steering, 'GRACE_SECONDS', -1.)
+    from noisylab.session import requests
+    monkeypatch.setattr(requests, 'GRACE_SECONDS', -1.)
     s, said = session(replace(SMALL, epochs=3)), []
     wait(s.step_epoch(), 'paused')
     def measure(tr): s.pause(); network_outputs(tr, tr.test); said.append(tr.epoch)
     s.trainer.on_epoch += [measure, lambda tr: said.append(-tr.epoch)]
-    for _ in range(100):
-        if s.status == 'done': break
-        if s.status == 'paused': s.resume()
-        time.sleep(.02)
-    wait(s, 'done')
+    finish(s)
     assert said == [2, -2, 3, -3]
 
 # --- everybody at once
@@ -183,11 +252,11 @@ def test_many_threads_change_fork_save_pin_and_read(session, tmp_path):
         frames = s.frames.copy()
         assert [x.epoch for x in frames] == sorted(x.epoch for x in frames)
         assert s.views().original.shape[1:] == (8, 8, 1)
-        s.now, s.message, s.live, s.curve.points
+        s.now, s.message, s.curve.points
     def use(r):     # what belongs to the thread that trains, by those who hold its lock
         s.trainer.look(20); s.trainer.result() if s.trainer.history else None
         assert not s.net.training
-    def told(r): s.tell('map', f'{r.rand()}'); s.tell('map', '')
+    def told(r): s.messages.tell('map', f'{r.rand()}'); s.messages.tell('map', '')
     def run(work, seed):
         r = np.random.RandomState(seed)
         while time.time() < end:
@@ -225,9 +294,9 @@ def test_a_map_that_comes_while_pins_change_is_not_lost(session):
     "Both put something into the newest frame."
     s = session(SMALL, n_map=50)
     wait(s.step_epoch(), 'paused')
-    from noisylab.session import session as module
+    from noisylab.session import observer as module
     def slow(trainer, pinned):
-        s._mapped(s.latest.epoch, s.latest.step, np.zeros((50, 2)))     # a map comes in the middle
+        s.observer.take_map(s.latest.epoch, s.latest.step, np.zeros((50, 2)))     # a map comes in the middle
         return real(trainer, pinned)
     real, module.pinned_views = module.pinned_views, slow
     try:

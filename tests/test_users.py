@@ -10,10 +10,9 @@ from noisylab.errors import UserError
 from noisylab.data.sources import load
 from noisylab.label_issues.decisions import Decisions
 from noisylab.label_issues.find import find_label_issues
-from noisylab.label_issues.scores import estimate_noise
+from noisylab.label_issues.judge import judge_probabilities
 from noisylab.session.session import Session
 from noisylab.training.spec import Spec
-from noisylab.label_issues.find import rank_issues
 from noisylab.training.trainer import Trainer
 from test_session import wait
 
@@ -49,7 +48,7 @@ def test_no_label_is_made_wrong_unasked(pets, tmp_path, capsys):
 def test_a_mask_is_a_mask_wherever_positions_are_taken():
     x, y = blobs(6, side=8)
     images, p = load((x, y, x, y))[0], np.where((np.arange(6) < 3)[:, None] == np.eye(2, dtype=bool)[y], .1, .9)
-    found = rank_issues(images, p, np.arange(6)/6, share=.5)
+    found = find_label_issues(images, probabilities=p, share=.5)
     first = found.index == found.index[0]
     here = np.arange(6) == found.index[0]
     other = {int(found.index[0]): int(1 - y[0])}
@@ -122,7 +121,7 @@ def test_the_amount_of_noise_of_many_classes_fits_into_memory():
     rng = np.random.RandomState(0)
     p, y = rng.dirichlet(np.ones(C), n), np.r_[np.arange(C), rng.randint(0, C, n - C)]
     tracemalloc.start()
-    try: estimate_noise(p, y); peak = tracemalloc.get_traced_memory()[1]
+    try: judge_probabilities(p, y); peak = tracemalloc.get_traced_memory()[1]
     finally: tracemalloc.stop()
     assert peak < 40*8*C*C
 
@@ -130,7 +129,7 @@ def test_the_same_picture_in_two_classes_comes_first_whatever_the_network_says()
     x, y = blobs(60, 3)
     y[1], x[1] = (y[0] + 1) % 3, x[0]
     images, p = load((x, y, x, y))[0], .97*np.eye(3)[y] + .01     # it believes every label
-    found = rank_issues(images, p, p[np.arange(60), y])
+    found = find_label_issues(images, probabilities=p, share=1/60)
     assert set(found.index) <= {0, 1} and len(found) == 1 and 'the same picture as' in found.reason[0]
     assert any('the same picture with different labels' in n and '0 = 1' in n for n in found.notes)
 

@@ -13,6 +13,8 @@ from dataclasses import fields
 from importlib.resources import files
 from statistics import mean, stdev
 
+from ..data.datasets import DATASETS
+from .runner import WHERE_FIELDS
 from ..methods.base import METHODS, find_method, make_method
 
 # %% ../../nbs/10_experiments/03_paper_tables.ipynb #d0bfadb0
@@ -41,7 +43,7 @@ def paper_name(
     row: dict,
     table: int,         # 1 to 4
 ) -> str | None:        # a method of that table
-    "What the paper calls the method of a row."
+    "The paper's name for the method of a row."
     given = row['spec']['settings']
     if row['method'] != 'paper':        # T handed over, or another view, is not what the paper compares with
         return None if {'view', 'T', 'summed'} & given.keys() else PAPER_NAMES.get(row['method'])
@@ -54,11 +56,12 @@ def paper_name(
 def missing_for_comparison(
     row: dict,
 ) -> list[str]:     # nothing: it may be compared
-    "What a row lacks to be compared with the paper's."
+    "The reasons why a row may not be compared with the paper's."
     s, said = row['spec'], []
     if row['method'] not in METHODS: return ['a method that the paper does not have']
-    full = {'cifar10': 50_000, 'cifar100': 50_000}.get(row['data'])
-    method, C = make_method(row['method'], **s['settings']), 100 if row['data'] == 'cifar100' else 10
+    info = DATASETS.get(row['data'], DATASETS['cifar10'])
+    full = info.n_train if row['data'] in DATASETS else None
+    method, C = make_method(row['method'], **s['settings']), info.n_classes
     stages = method.phases(C)
     paper = 50 if row['data'] == 'clothing1m' else 300
     author = s['schedule'] == 'author' and row['data'] != 'clothing1m'      # nobody's epochs are for that
@@ -82,8 +85,8 @@ def missing_for_comparison(
 
 # %% ../../nbs/10_experiments/03_paper_tables.ipynb #bed65b72
 def _same(row):
-    "All of a row's spec that seeds of one another share."
-    free = 'seed', 'root', 'device', 'engine', 'watch', 'on_bad'
+    "All of a row's spec that is the same for each seed."
+    free = *WHERE_FIELDS, 'seed', 'watch', 'on_bad'
     said = {k: v for k, v in row['spec'].items() if k not in free}
     return json.dumps([row.get('label', row['method']), said], sort_keys=True)
 
@@ -94,7 +97,7 @@ def _of_seeds(rows, key):
 def compare_with_paper(
     rows: list[dict],       # of `experiments.grid.read_rows`
     table: int,             # 1 to 4
-) -> list[dict]:            # a line each: data, noise, rate, method, ours, paper, differences, what it is short of
+) -> list[dict]:            # a line each: data, noise, rate, method, ours, paper, differences, what is missing
     "Our rows of a table beside the paper's."
     cells, groups = paper_cells(), {}
     for r in rows: groups.setdefault(_same(r), []).append(r)

@@ -13,7 +13,8 @@ from pathlib import Path
 from ..training.defaults import advised_width
 from ..errors import UserError
 from ..methods.base import METHODS, find_method, make_method
-from ..data.noise import NOISE_OPTIONS
+from ..data.datasets import DATASETS, find_noise_file
+from ..data.noise import find_noise
 from ..training.spec import Spec, resolve_device, spec_from_dict, reopen_fields, resolve_spec, absolute_paths
 
 # %% ../../nbs/09_lab/01_controls.ipynb #b7b1b66a
@@ -69,7 +70,7 @@ CONTROLS = (
 CONTROL_KEYS = tuple(c['key'] for c in CONTROLS)
 SPEC_KEYS = tuple(k for k in CONTROL_KEYS if k in Spec.__dataclass_fields__)
 METHOD_KEYS = tuple(k for k in CONTROL_KEYS if k not in SPEC_KEYS)
-SIDES = dict(digits=8, cifar10=32, cifar100=32)     # of the images, in pixels
+SIDES = {name: info.side for name, info in DATASETS.items()}    # of the images, in pixels
 
 # %% ../../nbs/09_lab/01_controls.ipynb #bc85b823
 def method_values(
@@ -102,7 +103,7 @@ def spec_from_values(
     new = {k: shown[k] for k in ways if shown[k] != ways[k]}
     plain = {k: shown[k] for k in SPEC_KEYS}
     if plain['model'] is None: plain['model'] = 'auto'
-    if 'rate' not in NOISE_OPTIONS.get(plain['noise'], ('rate',)): plain['rate'] = None
+    if find_noise(plain['noise']).takes_rate is False: plain['rate'] = None
     if plain['data'] != base.data: plain |= dict(size=None, grey=None)
     notes = base.noise_settings if plain['noise'] == base.noise else {}
     return spec_from_dict(reopen_fields(asdict(base), plain | dict(settings=kept | new, noise_settings=notes)))
@@ -113,7 +114,7 @@ def unused_controls(
     "Controls that mean nothing for these values."
     ways = method_values(shown['method'])
     off = [k for k in METHOD_KEYS if k not in ways]
-    off += [] if 'rate' in NOISE_OPTIONS[shown['noise']] else ['rate']
+    off += ['rate'] if find_noise(shown['noise']).takes_rate is False else []
     off += [] if 'strong' in make_method(shown['method']).views else ['n', 'm']
     return off + ([k for k in ('lam', 'clusters') if k not in off and not shown['w_cluster']])
 
@@ -136,7 +137,7 @@ def change_value(
         free = dict(epochs=None, batch=None, n=None, m=None, model='auto', width=width)
         full = control_values(replace(base, data=value, **free))
         new |= {k: full[k] for k in free}
-    if key == 'noise': new['rate'] = (shown['rate'] or .4) if 'rate' in NOISE_OPTIONS.get(value, ()) else None
+    if key == 'noise': new['rate'] = (shown['rate'] or .4) if find_noise(value).takes_rate else None
     spec_from_values(new, base)
     return new
 
@@ -162,8 +163,7 @@ def list_presets(
     device: str = 'auto',
 ) -> list[dict]:            # name, title, line, hint, spec (fields that differ from `Spec()`)
     "What the lab offers to begin with."
-    file = next((p for p in (Path(root)/'CIFAR-10_human.pt', Path(root)/'cifar10n'/'CIFAR-10_human.pt',
-                             Path(root)/'CIFAR-N'/'CIFAR-10_human.pt') if p.is_file()), None)
+    file = find_noise_file('cifar10', root)
     human = dict(name='human', title='Human labels', line='CIFAR-10N: what people got wrong',
                  hint='40% wrong labels as people gave them, not drawn at random; 5,000 images',
                  spec=dict(data='cifar10', noise='human:worse', noise_settings=dict(file=str(file)),

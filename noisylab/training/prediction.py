@@ -18,7 +18,8 @@ from ..data.validation import write_csv
 from ..data.files import ImageFiles
 from ..data.images import Images
 from ..errors import UserError
-from ..data.files import SkippedFile, read_all, list_images, read_headers
+from ..data.files import SkippedFile, read_all, read_headers
+from ..data.listing import list_images
 from ..models.robust_net import RobustNet, make_model
 from .spec import OWN_PREFIX, resolve_device, spec_from_dict
 from .step import evaluation_mode

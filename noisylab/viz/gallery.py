@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..data.validation import write_atomic
 from ..label_issues.scores import confused_pairs
-from ..label_issues.find import LabelIssues
+from ..label_issues.issues import LabelIssues
 from .style import png_url
 
 # %% ../../nbs/08_viz/06_gallery.ipynb #7296ee26
@@ -61,7 +61,8 @@ def gallery_page(
     items = []
     for _, pixels in s.images.chunks(s.index[:k], 256): items += [_picture(x) for x in pixels.cpu().numpy()]
     cards = ''.join(f'<li><img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy"><b>{_t(r["given"])}</b> → '
-                    f'<b>{_t(r["suggested"])}</b><br><small>{_t(r["reason"])}<br>{_t(r["id"])} · score {r["score"]:.3g}'
+                    f'<b>{_t(r["suggested"])}</b><br><small>{_t(r["reason"])}<br>{_t(r["id"])} · wrong: '
+                    f'{r["p_wrong"]:.0%}'
                     '</small></li>' for uri, r in zip(items, s.rows()))
     left = f' The {k:,} most doubted are shown.' if k < len(s) else ''
     notes = ''.join(f'<p class="note">{_t(n)}</p>' for n in s.notes)
