@@ -32,7 +32,8 @@ def as_sentence(text: str) -> str:
 def noise_rate(session: Session) -> float | None:
     "The share of wrong labels: as asked for, or as counted among the watched images; None: not known."
     s, w, f = session, session.watched, session.latest
-    if (rate := s.now.rate) is not None or s.now.noise == 'none' or f is None or w is None or w.true is None: return rate
+    if s.now.rate is not None or s.now.noise == 'none': return s.now.rate
+    if f is None or w is None or w.true is None: return None
     return float((f.given != w.true).mean())
 
 def describe_run(
