@@ -57,7 +57,7 @@ def test_a_mask_is_a_mask_wherever_positions_are_taken():
         assert changed.tolist() == found.index[:1].tolist(), accept
     book = Decisions(found)
     book.decide(first, 'relabel')
-    assert list(book.decisions) == found.index[:1].tolist() and images.subset(here).ids.tolist() == [found.index[0]]
+    assert list(book.answers) == found.index[:1].tolist() and images.subset(here).ids.tolist() == [found.index[0]]
     for wrong in here[:4], np.r_[here, True], 'all':
         with pytest.raises(UserError): found.mended(wrong)
 
