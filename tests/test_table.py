@@ -68,7 +68,6 @@ def test_the_program_is_killed_and_started_again(tmp_path, whole):
     dry = subprocess.run(command(tmp_path, '--dry-run'), capture_output=True, text=True, check=True).stdout
     assert '0 of 4 to do' in dry
 
-@pytest.mark.skipif(os.name == 'nt', reason='signals')
 def test_threads_of_a_run_are_not_those_of_the_caller(tmp_path):
     "Nor of threads that begin later: a session would compute other bits than a run in the first thread."
     was, seen = torch.get_num_threads(), []
@@ -82,6 +81,7 @@ def test_threads_of_a_run_are_not_those_of_the_caller(tmp_path):
         assert seen == [2] and torch.get_num_threads() == 2 and (tmp_path/'run'/'result.json').exists()
     finally: torch.set_num_threads(was)
 
+@pytest.mark.skipif(os.name == 'nt', reason='signals')
 def test_a_worker_is_killed(tmp_path, whole):
     "The executor breaks; a new one takes up what was broken."
     table, killed, made = Table(GRID, tmp_path/'rows.jsonl'), [], []
