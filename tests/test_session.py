@@ -52,9 +52,10 @@ def test_a_steered_run_is_repeated_to_the_bit(session, tmp_path):
 def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tmp_path, monkeypatch, method):
     "Evaluations and looks give way at once here, as those of a large network do."
     monkeypatch.setattr(steering, 'GRACE', -1.)
-    held, real, patience = [], steering.Yielding._ask, {}
-    def ask(self):      # each kind of work waits, once, until somebody asks for something
-        until = patience.setdefault(self._work, time.time() + 10) if self._work not in held else 0
+    held, real, patience, asking = [], steering.Yielding._ask, {}, threading.Event()
+    def ask(self):      # once somebody asks for things, each kind of work waits until it has been given up
+        waits = asking.is_set() and self._work not in held
+        until = patience.setdefault(self._work, time.time() + 20) if waits else 0
         while True:
             time.sleep(.01)
             try: real(self)
@@ -63,6 +64,7 @@ def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tm
     monkeypatch.setattr(steering.Yielding, '_ask', ask)
     s, rng = session(replace(SMALL, epochs=12), method=make(method)).start(), np.random.RandomState(0)
     wait(s, 'running')
+    asking.set()
     for i in range(100):
         time.sleep(rng.rand()*.05)
         try:
