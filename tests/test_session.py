@@ -3,6 +3,7 @@ import os, signal, subprocess, sys, textwrap, threading, time
 from itertools import count
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from noisylab.session.fork import run_differences, replay_folder
 from noisylab.methods.base import make_method
 from noisylab.session.session import OPEN_SESSIONS, Session
 from noisylab.session.requests import Requests, SessionEnded
+from noisylab.training.evaluation import Interrupted
 from noisylab.training.spec import Spec
 from noisylab.training.checkpoint import training_state
 from noisylab.training.trainer import Trainer
@@ -56,17 +58,21 @@ def test_a_steered_run_is_repeated_to_the_bit(session, tmp_path):
 def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tmp_path, monkeypatch, method):
     "Evaluations and looks give way at once here, as those of a large network do."
     monkeypatch.setattr(requests, 'GRACE_SECONDS', -1.)
-    held, real, patience = [], Requests.check, {}
+    held, real, patience, asking = [], Requests.check, {}, threading.Event()
     def check(self):    # each kind of work waits, once, until somebody asks for something
-        until = patience.setdefault(self._doing, time.time() + 10) if self._doing and self._doing not in held else 0
+        waits = asking.is_set() and self._doing and self._doing not in held
+        until = patience.setdefault(self._doing, time.time() + 20) if waits else 0
         while True:
             time.sleep(.01)
             try: real(self)
-            except requests.Interrupted: held.append(self._doing); raise
+            except Interrupted: held.append(self._doing); raise
             if time.time() > until: return
     monkeypatch.setattr(Requests, 'check', check)
-    s, rng = session(replace(SMALL, epochs=12), method=make_method(method)).start(), np.random.RandomState(0)
+    calls, rng = [], np.random.RandomState(0)
+    each = SimpleNamespace(**{k: lambda tr, k=k: calls.append(k) for k in ('on_start', 'on_epoch_end', 'on_end')})
+    s = session(replace(SMALL, epochs=12), method=make_method(method), callbacks=each).start()
     wait(s, 'running')
+    asking.set()
     end = time.time() + 60
     for i in count():
         if time.time() > end or i >= 100 and {'epoch', 'look'} <= {*held}: break
@@ -79,6 +85,7 @@ def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tm
         except SessionEnded: break
     wait(s, 'done').save(tmp_path)
     assert 'epoch' in held and 'look' in held and s.events
+    assert calls == ['on_start', *['on_epoch_end']*12, 'on_end'], 'whatever is given up meanwhile'
     again, off = replay_folder(tmp_path, method=make_method(method))
     assert not off and again.events == s.events and len(s.frames) == 12
 

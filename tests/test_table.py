@@ -2,12 +2,14 @@
 import json, os, signal, subprocess, sys, time
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
-import pytest
+import pytest, torch
 
 from noisylab.errors import UserError
 from noisylab.experiments.grid import ResultTable, read_rows
-from noisylab.experiments.runner import process_pool
+from noisylab.experiments.runner import process_pool, run_spec
+from noisylab.training.spec import Spec
 
 GRID = dict(seeds=[0, 1], run=dict(data='digits', train_size=200, epochs=20, device='cpu', watch=100),
             noise=[dict(kind='symmetric', rates=[.4])], method=[dict(name='ce'), dict(name='jo')])
@@ -66,6 +68,19 @@ def test_the_program_is_killed_and_started_again(tmp_path, whole):
     assert plain(read_rows(rows)) == whole
     dry = subprocess.run(command(tmp_path, '--dry-run'), capture_output=True, text=True, check=True).stdout
     assert '0 of 4 to do' in dry
+
+def test_threads_of_a_run_are_not_those_of_the_caller(tmp_path):
+    "Nor of threads that begin later: a session would compute other bits than a run in the first thread."
+    was, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    def later(f):
+        t = Thread(target=f)
+        t.start(); t.join()
+    try:
+        later(lambda: run_spec(Spec(train_size=60, epochs=1, device='cpu'), tmp_path/'run', threads=1))
+        later(lambda: seen.append(torch.get_num_threads()))
+        assert seen == [2] and torch.get_num_threads() == 2 and (tmp_path/'run'/'result.json').exists()
+    finally: torch.set_num_threads(was)
 
 @pytest.mark.skipif(os.name == 'nt', reason='signals')
 def test_a_worker_is_killed(tmp_path, whole):

@@ -57,7 +57,7 @@ def test_a_mask_is_a_mask_wherever_positions_are_taken():
         assert changed.tolist() == found.index[:1].tolist(), accept
     book = Decisions(found)
     book.decide(first, 'relabel')
-    assert list(book.decisions) == found.index[:1].tolist() and images.subset(here).ids.tolist() == [found.index[0]]
+    assert list(book.answers) == found.index[:1].tolist() and images.subset(here).ids.tolist() == [found.index[0]]
     for wrong in here[:4], np.r_[here, True], 'all':
         with pytest.raises(UserError): found.mended(wrong)
 
@@ -84,7 +84,7 @@ def test_what_makes_no_sense_is_said_before_the_training(pets, tmp_path, capsys,
 
 @pytest.mark.parametrize('C', [2, 3, 5])
 def test_a_network_that_has_not_learned_says_so_and_is_sure_of_nothing(C):
-    "Two classes: any disagreement is above a half. Without the rule 20% to 40% of the right labels were made wrong."
+    "Two classes: any disagreement is above a half, so that without a rule of its own right labels were made wrong."
     for seed in range(2):
         x, y = blobs(200, C, seed=seed, strength=3)
         found = find_label_issues(load((x, y, x[:20], y[:20]))[0], progress=False)

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,16 @@ def answers_spec(
     d = plain(done)
     return all(v in (None, 'auto') or v == d[k] for k, v in plain(asked).items())
 
+@contextmanager
+def _threads(n):
+    "`n` threads for what is computed within, then as many as before: new threads begin with that number."
+    import torch
+    was = torch.get_num_threads()
+    if n: torch.set_num_threads(n)
+    try: yield
+    finally:
+        if n: torch.set_num_threads(was)
+
 def run_spec(
     spec: Spec,
     folder: str | Path,         # run folder; a finished run in it is read, a broken one resumed
@@ -46,7 +57,6 @@ def run_spec(
     from noisylab.training.checkpoint import read_checkpoint
     from noisylab.training.trainer import Trainer
     late = lambda: until is not None and time.time() >= until
-    if threads: import torch; torch.set_num_threads(threads)
     folder = Path(folder)
     done = json.loads((folder/'result.json').read_text(encoding='utf-8')) if (folder/'result.json').exists() else None
     begun = done or (read_checkpoint(folder) if (folder/'checkpoint.pt').exists() else None)
@@ -58,7 +68,7 @@ def run_spec(
     limit = [] if until is None else [TimeLimit(until=until)]
     trainer = Trainer.resume(folder, callbacks=limit) if begun else \
               Trainer(spec, out=folder, checkpoint_every=5, callbacks=limit)
-    row = trainer.fit(progress=progress)
+    with _threads(threads): row = trainer.fit(progress=progress)
     return row if trainer.epoch == trainer.spec.epochs else None
 
 # %% ../../nbs/10_experiments/01_runner.ipynb #44dca5d8

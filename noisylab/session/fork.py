@@ -15,11 +15,10 @@ import torch
 
 from ..errors import UserError
 from ..data.validation import checksum
-from ..training.spec import EVENT_NOTES, LIVE_FIELDS, check_change
 from ..methods.base import Method, make_method
-from ..training.defaults import reopen_fields
-from ..training.spec import Spec, relocate_spec, spec_from_dict
 from ..training.checkpoint import load_handed_over, read_checkpoint, restore_state, training_state
+from ..training.defaults import reopen_fields
+from ..training.spec import EVENT_NOTES, LIVE_FIELDS, Spec, check_change, relocate_spec, spec_from_dict
 from ..training.trainer import Trainer
 
 # %% ../../nbs/06_session/06_fork.ipynb #ef461cb6

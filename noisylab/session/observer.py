@@ -19,9 +19,8 @@ import torch.nn.functional as F
 from ..data.validation import as_index
 from .frames import Frame, Frames, WatchedImages, read_frames, save_frames, small_pictures
 from .view import Messages
-from ..training.evaluation import network_outputs, restored_images
+from ..training.evaluation import Snapshot, make_snapshot, network_outputs, restored_images
 from ..training.trainer import Trainer
-from ..training.evaluation import Snapshot, make_snapshot
 
 # %% ../../nbs/06_session/05_observer.ipynb #56774e41
 def choose_watched(
@@ -29,17 +28,18 @@ def choose_watched(
     n_map: int = 1000,      # images on the map
 ) -> WatchedImages:
     "The watched images of a training."
-    d, n, true = trainer.data, len(trainer.data.watch_index), trainer.data.train.true
-    true = None if true is None else true.cpu()[d.watch_index].numpy().astype(np.int16)
-    return WatchedImages(d.watch_index.numpy(), true, np.arange(n)[::max(1, -(-n//n_map))], d.loaded.classes, d.loaded)
+    d, index = trainer.data, trainer.data.watch_index
+    true, n = d.train.true, len(index)
+    true = None if true is None else true.cpu()[index].numpy().astype(np.int16)
+    return WatchedImages(index.numpy(), true, np.arange(n)[::max(1, -(-n//n_map))], d.loaded.classes, d.loaded)
 
 def choose_pinned(
     trainer: Trainer,
     n: int = 8,
 ) -> np.ndarray:    # places among the watched images
     "Images to pin: one of each class, then others; the same ones whatever the noise."
-    images, watch = trainer.data.loaded, trainer.data.watch_index
-    labels = (images.labels if images.true is None else images.true).cpu()[watch]
+    images = trainer.data.loaded
+    labels = (images.labels if images.true is None else images.true).cpu()[trainer.data.watch_index]
     first = np.unique(labels.numpy(), return_index=True)[1]
     return np.r_[first, np.setdiff1d(np.arange(len(labels)), first)][:n]
 
@@ -48,9 +48,8 @@ def quick_snapshot(
     trainer: Trainer,
 ) -> Snapshot:
     "The watched images as the network sees them now: like the snapshot of an epoch, but without a record."
-    tr = trainer
-    w = network_outputs(tr, tr.data.train, tr.data.watch_index)
-    given = tr.labels[tr.data.watch_index.to(tr.labels.device)]
+    tr, index = trainer, trainer.data.watch_index
+    w, given = network_outputs(tr, tr.data.train, index), tr.labels[index.to(tr.labels.device)]
     loss = F.cross_entropy(w['logits'], given, reduction='none')
     return make_snapshot(w, loss, {})
 
@@ -66,9 +65,8 @@ def pinned_views(
     pinned: np.ndarray,     # p, places among the watched images
 ) -> dict:                  # `original`, `augmented`, `restored` and `ops` of a `Frame`
     "The pinned images as they are augmented and restored now."
-    tr, index = trainer, trainer.data.watch_index[torch.as_tensor(pinned)]
-    x, draws = tr.data.train.take(index), tr.strong.draw(len(tr.data.train), tr.spec.seed, 0)[index]
-    x = x.to(tr.spec.device)
+    tr, train, index = trainer, trainer.data.train, trainer.data.watch_index[torch.as_tensor(pinned)]
+    x, draws = train.take(index).to(tr.spec.device), tr.strong.draw(len(train), tr.spec.seed, 0)[index]
     strong = tr.strong.apply(x, draws)
     again = restored_images(tr, strong)
     return dict(original=_shown(x), augmented=_shown(strong), restored=None if again is None else _shown(again),
@@ -100,7 +98,8 @@ def restoration_errors(
     if not getattr(tr.method, 'w_rec', 0) or not tr.strong.n: return None
     names = tr.strong.ops
     one = replace(tr.strong, n=1)
-    index = tr.data.watch_index[torch.arange(k*len(names)) % len(tr.data.watch_index)]
+    watch = tr.data.watch_index
+    index = watch[torch.arange(k*len(names)) % len(watch)]
     draws = one.draw(len(index), tr.spec.seed, 0)
     draws.op[0] = torch.arange(len(names)).repeat_interleave(k).to(draws.op.dtype)
     x = tr.data.train.take(index).to(tr.spec.device)

@@ -37,7 +37,7 @@ from .callbacks import make_callbacks, notify, write_history
 from .checkpoint import load_handed_over, read_checkpoint, restore_state, training_state
 from .defaults import advise
 from .environment import describe_hardware, git_commit, package_versions
-from .evaluation import Snapshot, measure_epoch, network_outputs, sample_views, score_images
+from .evaluation import Interrupted, Snapshot, measure_epoch, network_outputs, sample_views, score_images
 from .lr_schedule import LRSchedule
 from .prediction import Classifier, Predictions, build_net, net_maker, predict
 from .spec import LIVE_FIELDS, OWN_PREFIX, Spec, check_change, relocate_spec, spec_from_dict
@@ -248,7 +248,11 @@ class Trainer:
                 if self.in_epoch < self.steps_per_epoch: self._take_step()  # else the last evaluation was given up
                 over = self.in_epoch == self.steps_per_epoch
                 self.seconds += time.perf_counter() - start
-                if over: self._end_epoch()
+                if over:
+                    try: self._end_epoch()
+                    except Interrupted:     # the next turn begins with it
+                        yield self.step
+                        continue
                 ask, self.ask = self.ask, None      # what a callback evaluates is not given up
                 try:
                     notify(self.callbacks, 'on_step_end', self)
