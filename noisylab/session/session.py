@@ -69,7 +69,7 @@ class Session(RunView):
         n_pinned: int = 8,              # images whose restoration is kept in every frame
         memory: int = 256*2**20,        # bytes that frames may take
         mapper=None,                    # makes the map, see `metrics.embedding.Mapper`; None: no map
-        **more,                         # fields of `Spec`, and parts of a `Trainer`: `train`, `test`, `net`, `callbacks`, …
+        **more,                         # fields of `Spec`, and parts of a `Trainer`: `train`, `net`, `callbacks`, …
     ):
         spec, parts = read_request(spec, ('n_map', 'n_pinned', 'memory', 'mapper'), **more)
         for k, v, least in (('n_map', n_map, 1), ('n_pinned', n_pinned, 0), ('memory', memory, 1)):

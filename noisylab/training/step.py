@@ -77,7 +77,7 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     "The optimizer of a run."
     groups = [dict(params=net.parameters())]
-    for g in method.param_groups() if hasattr(method, 'param_groups') else ():
+    for g in method.param_groups():
         groups.append(g | dict(own_lr=True) if 'lr' in g else g)
     if own is None and ':' in spec.optimizer and not spec.optimizer.startswith(OWN_PREFIX):
         own = import_named(spec.optimizer, 'optimizer')

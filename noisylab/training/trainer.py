@@ -37,9 +37,10 @@ from .callbacks import make_callbacks, notify, write_history
 from .checkpoint import load_handed_over, read_checkpoint, restore_state, training_state
 from .defaults import advise
 from .environment import describe_hardware, git_commit, package_versions
-from .evaluation import Interrupted, Snapshot, measure_epoch, network_outputs, sample_views, score_images
+from .evaluation import Interrupted, Snapshot, measure_epoch, network_outputs
+from .evaluation import sample_views, score_images
 from .lr_schedule import LRSchedule
-from .prediction import Classifier, Predictions, build_net, net_maker, predict
+from .prediction import Classifier, Predictions, net_maker, predict
 from .spec import LIVE_FIELDS, OWN_PREFIX, Spec, check_change, relocate_spec, spec_from_dict
 from .step import make_optimizer, make_step
 
@@ -160,7 +161,7 @@ class Trainer:
             self.method.relabel(self.labels)
         mean, std = images.stats(self.data.workers)
         make = net_maker(spec, self.method, images.shape, C, mean, std, net, parts.get('layer'))
-        self.net = build_net(self.method, make)
+        self.net = self.method.build(make)
         see_images(self.net, images)
         self.net.to(spec.device, memory_format=memory_format(self.net, spec.device))
         self.foreign |= spec.engine == 'eager' and any(isinstance(m, FeatureTap) for m in self.net.modules())
@@ -292,7 +293,7 @@ class Trainer:
             self.take_step.clear()
             self.begun = self.epoch
         self.net.train()
-        order = self.method.order(d.fit_index, self.epoch, sp.seed) if hasattr(self.method, 'order') else None
+        order = self.method.order(d.fit_index, self.epoch, sp.seed)
         strong = self.strong if {'strong', 'strong2'} & {*self.method.views} else None
         self.feed = Batches(d.train, d.fit_index, sp.batch, self.weak, strong, sp.seed, self.epoch, sp.device,
                             self.in_epoch*sp.batch, workers=d.workers, order=order,
