@@ -357,7 +357,7 @@ def test_one_range_for_size_and_rate():
     for size in SIZE_RANGE: assert Spec(size=size).size == load((x, y, x, y), size=size)[0].shape[1] == size
     for rate in RATE_RANGE:
         assert inject(TRUE, 'symmetric', Spec(noise='symmetric', rate=rate).rate, 4).rate == rate
-        assert Trainer(Spec(noise='symmetric', rate=rate, train_size=20, epochs=1)).noise.rate == rate
+        assert Trainer(Spec(noise='symmetric', rate=rate, train_size=20, epochs=1)).data.noise.rate == rate
     for rate in (RATE_RANGE[0]-.1, RATE_RANGE[1]+.1):
         for call in (lambda: Spec(noise='symmetric', rate=rate), lambda: inject(TRUE, 'symmetric', rate, 4)):
             with pytest.raises(UserError, match=f'rate={rate}'): call()

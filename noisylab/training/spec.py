@@ -72,7 +72,6 @@ class Spec:
     momentum: float | None = None   # of SGD
     nesterov: bool = False          # SGD with Nesterov's momentum
     weight_decay: float | None = None
-    label_smoothing: float = 0.     # share of a label that is spread over all classes, of methods that have it ('ce')
     average: float = 0.             # decay of the moving average of weights that is evaluated; 0: none
     seed: int = 0                   # of the noise, the weights, the order and the augmentation
     val: float | None = None        # share of the training images held out with their given labels, 0..0.5;
@@ -100,7 +99,7 @@ class Spec:
 
 # %% ../../nbs/05_training/02_spec.ipynb #51539905
 RANGES = dict(width=(.01, 16), lr=(0, 100), momentum=(0, .9999), weight_decay=(0, 1), val=(0, .5),
-              warmup=(0, 100_000), label_smoothing=(0, .9999), average=(0, .99999),
+              warmup=(0, 100_000), average=(0, .99999),
               n=(0, 20), m=(0, 30), crop=(0, 64), epochs=(1, 100_000), batch=(2, 1_000_000),
               eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
               train_size=(2, 10**9), size=SIZE_RANGE, workers=(0, 256))

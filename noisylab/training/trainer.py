@@ -26,7 +26,7 @@ from ..data.datasets import find_dataset
 from ..data.sources import load
 from ..data.validation import as_path, checksum, import_named, write_atomic
 from ..errors import UserError
-from ..methods.base import Batch, Method, TrainPredictions, phase_bounds, make_method
+from ..methods.base import Batch, LossMethod, Method, TrainPredictions, phase_bounds, make_method
 from ..metrics.memorization import SampleViews
 from ..metrics.tracker import Tracker
 from ..models.random_numbers import seeded
@@ -58,7 +58,7 @@ def check_parts(
     images = Images, 'Images, as noisylab.load gives them'
     kinds = dict(train=images, test=images, layer=(str, 'the name of a layer of net'),
                  net=((nn.Module, Callable), 'a torch.nn.Module, B×C×H×W → logits, or a function that makes one'),
-                 method=(Method, "a Method; one of ours goes by its name, Spec(method='ce')"),
+                 method=(Method, "a Method or a function (logits, labels) → loss; ours go by name, method='ce'"),
                  noise=(Callable, 'a function (labels, rate, n_classes, seed) → labels; ours go by name'),
                  lr_schedule=(Callable, 'a function of the progress of training, 0 to 1'),
                  optimizer=(Callable, "a torch.optim class or a function (parameters, lr=…) → optimizer; ours go by "
@@ -87,6 +87,7 @@ def read_request(
             raise UserError(f"a run has no {k!r}; expected {', '.join(near)}" + '?'*(len(near) < 3))
     m = parts.get('method')
     if isinstance(m, type) and issubclass(m, Method): parts['method'] = m(**given.pop('settings', {}))
+    elif callable(m) and not isinstance(m, Method): parts['method'] = LossMethod.of(m)
     check_parts(**parts)
     if isinstance(spec, Spec): return (replace(spec, **given) if given else spec), parts
     if isinstance(spec, dict) and not {'train', 'test'} & spec.keys(): return spec_from_dict(spec | given), parts
@@ -131,7 +132,7 @@ class Trainer:
         test: Images | None = None,     # None beside `train`: nothing is tested
         net: Any = None,                # your own classifier, B×C×H×W → logits, or a function that makes it
         layer: str | None = None,       # its feature layer, see `models.robust_net.FeatureTap`
-        method: Any = None,             # a name, or a `Method` of your own
+        method: Any = None,             # a name, or your own: a `Method`, or a function (logits, labels) → loss
         noise: Any = None,              # a name, or a function (labels, rate, n_classes, seed) → labels
         optimizer: Any = None,          # a name, or a torch.optim class or function (parameters, lr=…) → optimizer
         lr_schedule: Callable | None = None,    # progress 0..1 → factor on lr, instead of `schedule`
@@ -242,8 +243,8 @@ class Trainer:
     def steps(self) -> Iterator[int]:
         "Train; yields the number of steps done after each one."
         self.stopped = False
-        notify(self.callbacks, 'on_start', self)
         try:
+            notify(self.callbacks, 'on_start', self)
             while not self.done and not self.stopped:
                 start = time.perf_counter()
                 if self.in_epoch < self.steps_per_epoch: self._take_step()  # else the last evaluation was given up
