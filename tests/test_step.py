@@ -10,7 +10,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from noisylab.methods.base import CE
 from noisylab.training.spec import Spec, read_spec
-from noisylab.training.step import RecordedStep, GraphTape
+from noisylab.training.step import GraphTape, StepRecording, TrainStep
 from noisylab.training.checkpoint import read_checkpoint
 from noisylab.training.trainer import Trainer
 
@@ -28,7 +28,7 @@ class Traced:
         kept = [v for s in t.optimizer.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
         slow = [] if take.averaged is None else [take.share, *take.averaged.parameters(), *take.averaged.buffers()]
         held = [*t.net.parameters(), *t.net.buffers(), *kept, *slow, take.lr,
-                *take.scalars.values(), *take.sums.values(), *(v for v in take.inputs if v is not None), *own]
+                *take.scalars.values(), *take.sums.values(), *(v for v in take.recording.inputs if v is not None), *own]
         return list({id(v): v for v in held}.values())
 
     def aside(self, f): f()
@@ -62,7 +62,8 @@ class NoReplay(Traced):
 def record(t, tape=Traced):
     "Let `t` go on with recorded steps."
     sums, parts = t.take_step.sums, (t.net, t.method, t.optimizer, t.spec.batch, t.spec.precision)
-    t.take_step = RecordedStep(*parts, average=t.spec.average, tape=tape(t))
+    t.take_step = TrainStep(*parts, average=t.spec.average)
+    t.take_step.recording = StepRecording(t.take_step, tape(t))
     t.take_step.sums = sums
     t.spec = replace(t.spec, engine='graph')        # as on a GPU
 
@@ -84,20 +85,20 @@ def same(spec, change=lambda t: None, tape=Traced, **parts):
                                            ('forward', 2), ('jo', 3), ('pencil', 3)])
 def test_every_kind_of_procedure(method, times):
     t = same(Spec(method=method, **SPEC))
-    tape = t.take_step.tape
+    tape = t.take_step.recording.tape
     assert tape.recorded == times and tape.replayed >= 15, 'once a stage'
     assert t.spec.engine == 'graph' and not t.take_step.failed
 
 def test_what_is_live_is_followed_without_recording_again():
     changes = {7: dict(lr=.03, lam=.5), 12: dict(alpha=.4, w_rec=2.), 16: dict(m=3, tau=1.), 21: dict(w_cluster=.2)}
     t = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None)
-    tape = t.take_step.tape
+    tape = t.take_step.recording.tape
     assert tape.recorded == 1 and tape.replayed == 24
 
 def test_other_terms_and_other_labels_are_recorded_anew():
     changes = {6: dict(w_rec=0.), 15: dict(rate=.6), 22: dict(w_rec=1.)}
     t = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None)
-    tape = t.take_step.tape
+    tape = t.take_step.recording.tape
     assert tape.recorded == 4
 
 def test_a_method_that_breaks_the_rules_would_be_noticed():
@@ -109,7 +110,7 @@ def test_a_method_that_breaks_the_rules_would_be_noticed():
         def terms(self, net, b, s): ce = super().terms(net, b, s)['ce']; return {'ce': ce*float(ce.detach())}
     with pytest.raises(AssertionError): same(Spec(**SPEC), method=Baked())
     with pytest.warns(RuntimeWarning, match='a step of Asks cannot be recorded'): t = same(Spec(**SPEC), method=Asks())
-    assert not t.take_step.tape.replayed
+    assert not t.take_step.recording.tape.replayed
 
 @pytest.mark.parametrize('method', ['paper', 'gce_truncated', 'pencil'])
 @pytest.mark.parametrize('tape, why', [(NoRecord, 'RuntimeError: operation failed due'),
@@ -121,7 +122,8 @@ def test_what_fails_on_a_gpu_is_gone_on_with_eagerly(method, tape, why, tmp_path
         t = same(Spec(method=method, **SPEC), tape=tape)
     said = [str(w.message) for w in said if w.category is RuntimeWarning]
     assert len(said) == 1 and why in said[0] and 'and more' not in said[0], said
-    assert t.take_step.tape.recorded == 1 and t.take_step.tape.replayed == (0 if tape is NoRecord else 4)
+    used = t.take_step.recording.tape
+    assert used.recorded == 1 and used.replayed == (0 if tape is NoRecord else 4)
     assert t.result()['spec']['engine'] == 'eager'
     t.save(tmp_path)
     assert read_checkpoint(tmp_path)['spec']['engine'] == read_spec(tmp_path).engine == 'eager'

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['autocast', 'evaluation_mode', 'deterministic_cudnn', 'make_optimizer', 'averaged_net', 'update_average', 'TrainStep',
-           'GraphTape', 'RecordedStep', 'make_step']
+           'GraphTape', 'StepRecording', 'make_step']
 
 # %% ../../nbs/05_training/05_step.ipynb #32fbb21c
 import copy
@@ -123,6 +123,7 @@ def update_average(
 class TrainStep:
     "Terms, their weighted sum, its gradient, the optimizer's step."
     failed = None       # why steps are not recorded although they were to be
+    recording = None    # a `StepRecording`, see below; None: each step is taken eagerly
 
     def __init__(self,
         net: RobustNet,
@@ -169,12 +170,14 @@ class TrainStep:
         with random: self.method.on_step(); self.optimizer.step()
         if self.averaged is not None: update_average(self.averaged, self.net, self.share)
 
-    def __call__(self, b: Batch): self.work(b)
+    def __call__(self, b: Batch): (self.recording or self.work)(b)
+
     def forget(self):
         "Called when tensors were replaced: by new labels, by another state."
         groups = self.optimizer.param_groups if isinstance(self.optimizer, torch.optim.SGD) else ()
         for p in (p for g in groups if g['momentum'] for p in g['params']):     # a fused step wants all momenta or none
             self.optimizer.state[p].setdefault('momentum_buffer', torch.zeros_like(p))
+        if self.recording: self.recording.forget()
 
     def clear(self):
         "Begin new sums; of other terms, where the method's form has changed."
@@ -213,29 +216,30 @@ class GraphTape:
         self.graph = None
 
 # %% ../../nbs/05_training/05_step.ipynb #37bf8c8a
-class RecordedStep(TrainStep):
-    "A step that is recorded once for each form of the method and replayed; where that fails, an eager one."
+class StepRecording:
+    "Records a step once for each form of the method and replays it; where that fails, steps are taken eagerly."
     warm = 3            # eager steps before recording
 
-    def __init__(self, *parts, tape: GraphTape | None = None, **settings):
-        super().__init__(*parts, **settings)
-        self.tape = tape or GraphTape(self.device)
+    def __init__(self,
+        step: TrainStep,
+        tape: GraphTape | None = None,      # None: one on the step's GPU
+    ):
+        self.step, self.tape = step, tape or GraphTape(step.device)
+        self.forget()
 
-    def forget(self):
-        super().forget()
-        self.form, self.taken, self.inputs = None, 0, None
+    def forget(self): self.form, self.taken, self.inputs = None, 0, None
 
     def __call__(self, b: Batch):
-        form = self.method.form()
-        if form != self.form: self.forget(); self.form = form
-        full = len(b.index) == self.batch
+        step, form = self.step, self.step.method.form()
+        if form != self.form: step.forget(); self.form = form
+        full = len(b.index) == step.batch
         self.taken += full
-        if self.failed or not full or self.taken <= self.warm or not self._replayed(b):
-            self.tape.aside(lambda: self.work(b))
+        if step.failed or not full or self.taken <= self.warm or not self._replayed(b):
+            self.tape.aside(lambda: step.work(b))
 
     def _replayed(self, b) -> bool:
         "Take the step by the recording, made first where there is none; False: it failed, and nothing has changed."
-        known = dict(self.sums)
+        known = dict(self.step.sums)
         try:
             if self.inputs is None: self._record(b)
             for to, v in zip(self.inputs, b):
@@ -243,22 +247,23 @@ class RecordedStep(TrainStep):
             self.tape.replay()
             return True
         except Exception as e: self._fail(e)
-        self.sums = known       # one that began in the recording was never set to zero
+        self.step.sums = known      # one that began in the recording was never set to zero
         return False
 
     def _record(self, b):
         self.inputs = Batch(*(None if v is None else v.clone() for v in b))
-        self.optimizer.zero_grad(set_to_none=True)  # gradients, too, belong to the recording
-        self.tape.record(lambda: self.work(self.inputs))
+        self.step.optimizer.zero_grad(set_to_none=True)     # gradients, too, belong to the recording
+        self.tape.record(lambda: self.step.work(self.inputs))
 
     def _fail(self, e):
         "Leave off recording, and say why."
-        self.failed, self.fast, self.inputs = f'{type(e).__name__}: {(str(e).splitlines() or [""])[0]}', self.net, None
-        self.optimizer.zero_grad(set_to_none=True)
+        step, why = self.step, f'{type(e).__name__}: {(str(e).splitlines() or [""])[0]}'
+        step.failed, step.fast, self.inputs = why, step.net, None
+        step.optimizer.zero_grad(set_to_none=True)
         self.tape.clear()
-        warnings.warn(f'a step of {type(self.method).__name__} cannot be recorded as a CUDA graph or replayed '
-                      f"({self.failed}); from here on steps are taken as with engine='eager', to the same numbers but "
-                      'more slowly', RuntimeWarning, stacklevel=2)
+        warnings.warn(f'a step of {type(step.method).__name__} cannot be recorded as a CUDA graph or replayed '
+                      f"({why}); from here on steps are taken as with engine='eager', to the same numbers but "
+                      'more slowly', RuntimeWarning, stacklevel=3)
 
 # %% ../../nbs/05_training/05_step.ipynb #417c6da9
 def make_step(
@@ -271,5 +276,6 @@ def make_step(
     average: float = 0.,    # decay of a moving average of the weights
 ) -> TrainStep:
     "The step that `engine` asks for."
-    kind = RecordedStep if engine != 'eager' and net.mean.device.type == 'cuda' else TrainStep
-    return kind(net, method, optimizer, batch, precision, compiled=engine == 'compiled', average=average)
+    step = TrainStep(net, method, optimizer, batch, precision, engine == 'compiled', average)
+    if engine != 'eager' and step.device.type == 'cuda': step.recording = StepRecording(step)
+    return step
