@@ -5,6 +5,7 @@
 #   benchmarks/gpu.sh speed     how fast is it?
 #   benchmarks/gpu.sh search    what the paper leaves open, by short runs (results/search.jsonl, recipe.json)
 #   benchmarks/gpu.sh rows      rows of the paper's tables, in order of worth (results/paper.jsonl); repeat until done
+#   benchmarks/gpu.sh table     methods beside each other in short trainings (results/fast-table.jsonl); repeat likewise
 #   benchmarks/gpu.sh keep N    for a machine that will be gone: the Nth 60 MB of all that is unfinished, into KEEP
 #   benchmarks/gpu.sh restore   on the next machine: from all the pieces in KEEP
 #
@@ -16,6 +17,7 @@
 #   KEEP     pieces of unfinished runs (kept)
 #   MINUTES  of each command (9)
 #   PYTHON   (python3)
+#   WORKERS  processes of table that share the device (4)
 #   TINY=1   a rehearsal, also without a GPU: few images, a narrow network
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,9 +26,10 @@ export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 OMP_WAIT_PO
 if [ -d "$data/cifar-10-batches-py" ]; then export NOISYLAB_DATA=$data; fi
 mkdir -p "$out"
 
-small=() brief=() steps=()      # of runs, of speed, of check
+small=() brief=() steps=() few=()     # of runs, of speed, of check, of table
 if [ -n "${TINY:-}" ]; then
     for f in train_size=300 width=0.0625 batch=64 watch=50; do small+=(--with "$f"); done
+    few=("${small[@]}" --with epochs=3 --cells 3)
     small+=(--epochs 2) brief=(--images 128 --rounds 2) steps=(--steps 8 --batch 16 --width .0625)
 fi
 
@@ -45,6 +48,9 @@ search)
     "$python" benchmarks/recipe.py search --minutes "$minutes" --root "$data" --out "$out" "${small[@]}" | said search ;;
 rows)
     "$python" benchmarks/recipe.py rows --minutes "$minutes" --root "$data" --out "$out" "${small[@]}" ;;
+table)
+    if [ -n "${WORKERS:-}" ]; then few+=(--workers "$WORKERS"); fi
+    "$python" benchmarks/fast_table.py --minutes "$minutes" --root "$data" --out "$out" "${few[@]}" | said table ;;
 keep)
     n=${2:?which 60 MB? keep 1, keep 2, ...}
     mkdir -p "$keep"
@@ -61,5 +67,5 @@ keep)
 restore)
     cat "$keep"/piece.* | tar -C "$out" -xf -
     echo "$out is as it was; go on with: benchmarks/gpu.sh rows" ;;
-*)  sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 2 ;;
+*)  sed -n '2,22s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -12,7 +12,7 @@ from noisylab.cli import main
 from noisylab.data.images import Images
 from noisylab.errors import UserError
 from noisylab.data.sources import load
-from noisylab.data.files import list_folder
+from noisylab.data.listing import list_folder
 from noisylab.training.prediction import predict
 from noisylab.data.noise import inject
 from noisylab.training.spec import Spec, spec_from_dict, read_spec
@@ -303,8 +303,9 @@ NOISE = [
     (dict(rate=None), 'None'), (dict(rate='0.2'), "'0.2'"), (dict(rate=True), 'True'), (dict(rate=[.2, .3]), 'rate'),
     (dict(n_classes=1), 'n_classes is 1'), (dict(n_classes=2.), 'n_classes is 2.0'), (dict(seed=-1), 'seed is -1'),
     (dict(seed=2**32), 'seed'), (dict(seed=.5), 'seed'), (dict(seed=None), 'seed'),
-    (dict(class_map='cifar10'), 'not class_map'), (dict(matrix=np.eye(3)), 'not matrix'), (dict(file='x'), 'not file'),
-    (dict(kind='none'), 'not rate'), (dict(kind='asymmetric', inclusive=True), 'not inclusive'),
+    (dict(class_map='cifar10'), "no setting 'class_map'"), (dict(matrix=np.eye(3)), "no setting 'matrix'"),
+    (dict(file='x'), "no setting 'file'"),
+    (dict(kind='none'), 'takes no rate'), (dict(kind='asymmetric', inclusive=True), "no setting 'inclusive'"),
     (dict(kind='asymmetric', class_map='cifar10'), 'needs 10 classes'),
     (dict(kind='asymmetric', class_map='cats'), 'cifar10 or cifar100'),
     (dict(kind='asymmetric', class_map={0: 3}), '0: 3'), (dict(kind='asymmetric', class_map={'cat': 1}), "'cat': 1"),
@@ -315,7 +316,7 @@ NOISE = [
     (dict(kind='instance', features=np.full((3, 4), np.nan)), 'NaN'),
     (dict(kind='instance', features=[['a']]*3), 'numbers'), (dict(kind='given', rate=None), 'neither or both'),
     (dict(kind='given', rate=None, file=[0], matrix=np.eye(3)), 'neither or both'),
-    (dict(kind='given', rate=.1, matrix=np.eye(3)), 'not rate'),
+    (dict(kind='given', rate=.1, matrix=np.eye(3)), 'takes no rate'),
     (dict(kind='given', rate=None, matrix=np.eye(2)), '(2, 2)'),
     (dict(kind='given', rate=None, matrix=np.ones((3, 3))), 'sums to 3'),
     (dict(kind='given', rate=None, matrix='x'), 'no table'),
@@ -326,7 +327,7 @@ NOISE = [
     (dict(kind='given', rate=None, file=[0, 1], ids=[0, 1, 2]), 'up to 2 of the whole'),
     (dict(kind='given', rate=None, file='no.csv'), 'no file no.csv'),
     (dict(kind='human:worse', rate=None), 'reads labels from a file'),
-    (dict(kind='human:worse', rate=.4, file='x'), 'not rate'),
+    (dict(kind='human:worse', rate=.4, file='x'), 'takes no rate'),
     (dict(kind='human:bad', rate=None), 'human:aggregate, human:random1')]
 cases('noise', {', '.join(f'{k}={v!r}' for k, v in change.items()).replace('\n', ''): (change, says)
                 for change, says in NOISE},
@@ -399,7 +400,10 @@ def finished(tmp_path_factory):
 
 def cut(share): return lambda p, place: p.write_bytes(p.read_bytes()[:int(share*p.stat().st_size)])
 def flip(p, place):
-    raw = bytearray(p.read_bytes()); raw[len(raw)//2] ^= 255
+    "In what the archive holds: between its members torch leaves room, where a changed byte does no harm."
+    with zipfile.ZipFile(p) as z: largest = max(z.infolist(), key=lambda m: m.file_size)
+    raw = bytearray(p.read_bytes())
+    raw[largest.header_offset + largest.file_size//2 + 512] ^= 255
     p.write_bytes(raw)
 def with_(**new):
     def spoil(p, place):
@@ -540,14 +544,14 @@ COMMANDS = {
     'predict HERE/run HERE/pets --csv HERE': 'written',
     'predict HERE/run HERE/picture.png --on-bad raise': 'not a picture',
     'predict HERE/run HERE --on-bad x': 'invalid choice',
-    'suspects': 'required', 'suspects HERE/none': 'no such file', 'suspects HERE/pets/cat': 'no class folders',
-    'suspects HERE/picture.png': 'no .csv or .npz',
+    'issues': 'required', 'issues HERE/none': 'no such file', 'issues HERE/pets/cat': 'no class folders',
+    'issues HERE/picture.png': 'no .csv or .npz',
     'report': 'required', 'report HERE': 'has no spec.json',
     'replay HERE': 'does not exist', 'replay HERE/run --out HERE/run': 'holds a run already',
-    'demo --workers 0': 'whole number from 1', 'table none.toml --out HERE/r.jsonl': 'does not exist',
-    'table HERE/t.toml --out HERE/r.jsonl': 'no TOML', 'table HERE/t.toml': '--out', 'table show': 'needs one or more',
-    'table show HERE/picture.png': 'cannot be read', 'table show HERE': 'does not exist',
-    'table HERE/t.toml --out HERE/r.jsonl --workers 0': 'whole number from 1'}
+    'demo --workers 0': 'whole number from 1', 'grid none.toml --out HERE/r.jsonl': 'does not exist',
+    'grid HERE/t.toml --out HERE/r.jsonl': 'no TOML', 'grid HERE/t.toml': '--out', 'grid show': 'needs one or more',
+    'grid show HERE/picture.png': 'cannot be read', 'grid show HERE': 'does not exist',
+    'grid HERE/t.toml --out HERE/r.jsonl --workers 0': 'whole number from 1'}
 cases('noisylab', {line or '(nothing)': (line, says) for line, says in COMMANDS.items()}, refused_command)
 
 # --- the table

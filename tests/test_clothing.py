@@ -6,7 +6,7 @@ import numpy as np, pytest, torch
 from PIL import Image
 
 from noisylab.cli import main
-from noisylab.data.sources import CLOTHING_CLASSES
+from noisylab.data.datasets import CLOTHING_CLASSES
 from noisylab.errors import UserError
 from noisylab.data.sources import load
 from noisylab.models.robust_net import make_model

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 
-import noisylab.data.sources as data, noisylab.data.files as files
+from noisylab.data import datasets as named, files, readers
 from noisylab.data.images import Images
 from noisylab.errors import UserError
 from noisylab.data.sources import load
@@ -64,7 +64,7 @@ def test_modes_of_pictures(tmp_path):
     rgb, grey = Image.fromarray(a), Image.fromarray(a[..., 0])
     def read(im, name='x.png', **k):
         im.save(tmp_path/name, **k)
-        return files.picture(tmp_path/name)
+        return files.read_image(tmp_path/name)
     assert (np.asarray(read(rgb)) == a).all() and (np.asarray(read(grey)) == a[..., 0]).all()
     assert read(grey.convert('1')).mode == 'L' and read(rgb.quantize(16)).mode == 'RGB'
     assert read(rgb.convert('CMYK'), 'x.jpg').mode == 'RGB'
@@ -80,7 +80,7 @@ def test_exif_orientation(tmp_path, turn):
     exif = Image.Exif(); exif[0x0112] = turn
     a = np.zeros((16, 8), np.uint8); a[:8] = 255          # bright on top, before the turn
     Image.fromarray(a).save(tmp_path/'x.png', exif=exif)
-    bright = np.argwhere(np.asarray(files.picture(tmp_path/'x.png')) > 128).mean(0).round(1).tolist()
+    bright = np.argwhere(np.asarray(files.read_image(tmp_path/'x.png')) > 128).mean(0).round(1).tolist()
     top, bottom, left, right = [3.5, 3.5], [11.5, 3.5], [3.5, 3.5], [3.5, 11.5]
     assert bright == [None, top, top, bottom, bottom, left, right, right, left][turn]
 
@@ -144,10 +144,10 @@ def test_a_worker_names_the_file_and_missing_workers_are_said(pets, monkeypatch)
         assert len(list(disk.chunks(torch.tensor([0, 1]).repeat(16), 16, 2))) == 2
 
 def test_more_than_half_of_the_free_memory_stays_on_disk(pets, monkeypatch):
-    assert data.free_memory() > 2**20
+    assert readers.free_memory() > 2**20
     need = 10*8*8*3
     for free, held in (2*need, True), (2*need-1, False):
-        monkeypatch.setattr(data, 'free_memory', lambda: free)
+        monkeypatch.setattr(readers, 'free_memory', lambda: free)
         assert load(pets)[0].in_memory is held and load(pets, in_memory=not held)[0].in_memory is not held
 
 # --- CSV
@@ -227,14 +227,14 @@ def test_images_are_checked_and_frozen():
 
 def test_absent_without_a_network_is_said_at_once(tmp_path, monkeypatch):
     def no(*a, **k): raise urllib.error.URLError('Name or service not known')
-    monkeypatch.setattr(data, 'urlopen', no)
+    monkeypatch.setattr(named, 'urlopen', no)
     for name, folder in ('cifar10', 'cifar-10-batches-py'), ('cifar100', 'cifar-100-python'):
         with pytest.raises(UserError) as e: load(name, root=tmp_path)
         for part in (str(tmp_path/folder), 'https://www.cs.toronto.edu', 'Name or service', 'root='):
             assert part in str(e.value)
     def silent(*a, **k): time.sleep(30)
-    monkeypatch.setattr(data, 'urlopen', silent)
-    assert 'no answer' in data._reach('https://nowhere', seconds=.1)
+    monkeypatch.setattr(named, 'urlopen', silent)
+    assert 'no answer' in named._reach('https://nowhere', seconds=.1)
 
 def test_damaged_published_files_are_said(tmp_path, monkeypatch):
     from torchvision.datasets import CIFAR10

@@ -276,7 +276,7 @@ def test_suspects_and_decisions_come_back_from_a_spreadsheet(tmp_path):
         assert back.index.tolist() == index.tolist() and back.suggested.tolist() == new.tolist()
         assert back.p_wrong.tolist() == [.9, .75, .5] and back.p_suggested.tolist() == [.9, .7, .4]
         other = Decisions(found)
-        assert other.load(tmp_path/'book.csv') == 2 and other.decisions == book.decisions
+        assert other.load(tmp_path/'book.csv') == 2 and other.answers == book.answers
         for name in ('found', 'book')[:2*(not again)]: saved(tmp_path/f'{name}.csv')
     train, test = load(tmp_path/'labels.csv')
     assert len(train) + len(test) == len(images) and train.classes == images.classes

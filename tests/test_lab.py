@@ -1,14 +1,19 @@
 """The lab without a browser: it ends cleanly, survives what goes wrong, and says so."""
 import os, signal, threading, time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np, pytest, torch
 
 pytest.importorskip('anywidget'); pytest.importorskip('openTSNE')
 from noisylab.data.images import Images
+from noisylab.data.sources import load
 from noisylab.errors import UserError
 from noisylab.lab.lab import FIGURE_NAMES, Lab
+from noisylab.lab.review import Review
 from noisylab.training.spec import Spec
+from noisylab.viz.report import read_run, report_page
+from noisylab.viz.timeline import make_timeline
 from noisylab.viz.views import UNKNOWN, VIEWS, View
 
 SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=400, watch=100, seed=1)
@@ -183,3 +188,30 @@ def test_a_view_that_fails_says_so_in_its_place_and_nothing_else_stops(lab, monk
         assert 'failed' in views['broken'] and 'nowhere' in views['broken'] and isinstance(views['losses'], dict)
         assert second.widget.state['kind'] != 'error' and run.status == 'running'
     finally: second.close()
+
+def test_a_review_of_images_finds_their_issues_first():
+    images = load('digits')[0].subset(range(300))
+    given = images.labels.clone()
+    given[:20] = (given[:20] + 1) % 10
+    review = Review(images.with_labels(given))
+    assert len(set(review.decisions.index.tolist()) & set(range(20))) > 10, 'most of the wrong labels are listed'
+    place = review.pager.place
+    review._hear(review.widget, dict(do='decide', place=place, what='relabel', label=None), [])
+    assert review.changes and review.mended().labels[review.decisions.index[place]] == review.decisions.suggested[place]
+
+def test_a_view_of_ones_own_stands_in_the_lab_and_in_the_report_with_the_same_numbers(monkeypatch, tmp_path):
+    def class_losses(run, frame):
+        return {name: frame.loss[frame.given == c].mean() for c, name in enumerate(run.watched.classes)}
+    monkeypatch.setitem(VIEWS, 'class_losses', View('Loss of each class', class_losses, 'bars'))
+    lab = Lab(replace(SMALL, epochs=2))
+    try:
+        run = lab.start()
+        until(lambda: run.status == 'done' and lab.widget.frames and lab.widget.frames[0]['epoch'] == 2)
+        shown = lab.widget.frames[0]['views']['class_losses']
+        run.save(tmp_path/'run')
+    finally: lab.close()
+    saved = read_run(tmp_path/'run')
+    own = make_timeline(*saved.frames, history=saved.history)[1][-1]
+    assert own.title == 'Loss of each class' and [b for b, in shown.values()] == pytest.approx(
+        list(own.figures[-1].data[0].x), rel=1e-3)
+    assert 'Loss of each class' in report_page([saved])

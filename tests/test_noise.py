@@ -7,7 +7,8 @@ import pytest
 
 from noisylab.errors import UserError
 from noisylab.data.validation import checksum
-from noisylab.data.noise import noisy_count, class_draws, inject, instance, read_human, transition_matrix
+from noisylab.data.label_files import read_human
+from noisylab.data.noise import inject, instance, noisy_count, transition_matrix
 
 RATES = (0, .001, .05, .2, .29, .5, .8, .95, .999)
 SIZES = (1, 2, 3, 10, 47, 500)
@@ -138,7 +139,7 @@ def test_instance_follows_the_algorithm():
     q = (np.arange(10_000) + .5)/10_000
     density = np.exp(-.5*((q - rate)/.1)**2)
     mean = (q*density).sum()/density.sum()
-    given = instance(c, class_draws(seed, c, len(x)), x, C, rate, seed)
+    given = instance(np.full(len(x), c), rate, C, seed, x)
     for j in range(C):
         expected = mean*p[:, j] if j != c else np.full(len(x), 1 - mean)
         assert abs((given == j).sum() - expected.sum()) < 5*(expected*(1 - expected)).sum()**.5

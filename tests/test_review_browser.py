@@ -37,7 +37,7 @@ def plain(v):
 
 @pytest.fixture
 def review(page):
-    "3,000 suspects on a page that shows them."
+    "3,000 label issues on a page that shows them."
     rng = np.random.RandomState(0)
     n, classes = 3000, ['cat', 'dog', 'open']
     given = np.arange(n) % 3
@@ -45,13 +45,13 @@ def review(page):
     res = Review(SimpleNamespace(images=images, index=np.arange(n), suggested=(given + 1) % 3, score=np.arange(n)/n,
                                  reason=['looks odd']*n), rng.normal(size=(n, 8)), rng.normal(size=(n, 2)))
     changed = []
-    res.sheet.observe(lambda change: changed.append(change['name']), STATE)
+    res.widget.observe(lambda change: changed.append(change['name']), STATE)
 
     def say(message):
-        if message is None: return plain({k: getattr(res.sheet, k) for k in STATE})
+        if message is None: return plain({k: getattr(res.widget, k) for k in STATE})
         changed.clear()
-        res._heard(res.sheet, message, [])
-        return plain({k: getattr(res.sheet, k) for k in dict.fromkeys(changed)})
+        res._hear(res.widget, message, [])
+        return plain({k: getattr(res.widget, k) for k in dict.fromkeys(changed)})
     page.expose_function('say', say)
     page.set_content(PAGE % (ReviewWidget._css, str(ReviewWidget._esm).replace('export default', 'const face =')))
     page.locator('.nl-doubt[aria-selected="true"]').wait_for(timeout=10_000)
@@ -72,23 +72,23 @@ def test_the_review_by_click_and_by_key(review, page):
     for key, place in zip('kru', (2, 3, 4)):                # by key; each goes on to the next one
         page.keyboard.press(key)
         until(page, lambda: chosen() == str(place + 1))
-    assert review.decisions == {2: 'keep', 3: 'relabel', 4: 'unsure'}
+    assert review.decisions.answers == {2: 'keep', 3: 'relabel', 4: 'unsure'}
     assert '✓ kept' in tile.nth(2).inner_text() and '→ dog' in tile.nth(3).inner_text()
     page.keyboard.press('ArrowRight'); until(page, lambda: chosen() == '6')
     page.get_by_role('button', name='Relabel', exact=True).click()    # by click
-    until(page, lambda: review.decisions.get(6) == 'relabel')
+    until(page, lambda: review.decisions.answers.get(6) == 'relabel')
     tile.nth(7).focus()
     page.keyboard.press('c')                                # another class: pointed at, then taken
     page.keyboard.press('ArrowDown'); page.keyboard.press('ArrowDown'); page.keyboard.press('ArrowDown')
-    assert len(review.decisions) == 4
+    assert len(review.decisions.answers) == 4
     page.keyboard.press('Enter'); until(page, lambda: chosen() == '8')
-    assert review.label[7] == 2 and page.evaluate('document.activeElement.className') == 'nl-doubt'
+    assert review.decisions.label[7] == 2 and page.evaluate('document.activeElement.className') == 'nl-doubt'
     page.keyboard.press('z'); until(page, lambda: chosen() == '7')
-    assert 7 not in review.decisions and len(review.changes) == 2
+    assert 7 not in review.decisions.answers and len(review.changes) == 2
 
-    page.keyboard.press('PageDown'); until(page, lambda: review.first == 40 and chosen() == '40')
+    page.keyboard.press('PageDown'); until(page, lambda: review.pager.first == 40 and chosen() == '40')
     page.get_by_role('button', name='Keep rest of page').click()
-    until(page, lambda: review.counts()['kept'] == 41)
+    until(page, lambda: review.decisions.counts()['kept'] == 41)
     page.get_by_label('given and suggested class').select_option(label='dog → open (1000)')
     until(page, lambda: tile.first.get_attribute('aria-label').startswith('1: given dog, suggested open'))
     page.get_by_label('which of them').select_option('relabelled')

@@ -55,9 +55,10 @@ def test_a_steered_run_is_repeated_to_the_bit(session, tmp_path):
 def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tmp_path, monkeypatch, method):
     "Evaluations and looks give way at once here, as those of a large network do."
     monkeypatch.setattr(requests, 'GRACE_SECONDS', -1.)
-    held, real, patience = [], Requests.check, {}
+    held, real, patience, asking = [], Requests.check, {}, threading.Event()
     def check(self):    # each kind of work waits, once, until somebody asks for something
-        until = patience.setdefault(self._doing, time.time() + 10) if self._doing and self._doing not in held else 0
+        waits = asking.is_set() and self._doing and self._doing not in held
+        until = patience.setdefault(self._doing, time.time() + 20) if waits else 0
         while True:
             time.sleep(.01)
             try: real(self)
@@ -66,6 +67,7 @@ def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tm
     monkeypatch.setattr(Requests, 'check', check)
     s, rng = session(replace(SMALL, epochs=12), method=make_method(method)).start(), np.random.RandomState(0)
     wait(s, 'running')
+    asking.set()
     end = time.time() + 60
     for i in count():
         if time.time() > end or i >= 100 and {'epoch', 'look'} <= {*held}: break

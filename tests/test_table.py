@@ -2,11 +2,14 @@
 import json, os, signal, subprocess, sys, time
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
-import pytest
+import pytest, torch
 
+from noisylab.errors import UserError
 from noisylab.experiments.grid import ResultTable, read_rows
-from noisylab.experiments.runner import process_pool
+from noisylab.experiments.runner import process_pool, run_spec
+from noisylab.training.spec import Spec
 
 GRID = dict(seeds=[0, 1], run=dict(data='digits', train_size=200, epochs=20, device='cpu', watch=100),
             noise=[dict(kind='symmetric', rates=[.4])], method=[dict(name='ce'), dict(name='jo')])
@@ -28,7 +31,7 @@ name = "jo"
 
 def command(folder, *args):
     run = 'import sys; from noisylab.cli import main; sys.exit(main(sys.argv[1:]))'
-    return [sys.executable, '-c', run, 'table', str(folder/'g.toml'), '--out', str(folder/'rows.jsonl'), *args]
+    return [sys.executable, '-c', run, 'grid', str(folder/'g.toml'), '--out', str(folder/'rows.jsonl'), *args]
 
 def plain(rows): return {r['key']: [r['last'], r['best'], r['checksum']] for r in rows}
 
@@ -65,6 +68,19 @@ def test_the_program_is_killed_and_started_again(tmp_path, whole):
     assert plain(read_rows(rows)) == whole
     dry = subprocess.run(command(tmp_path, '--dry-run'), capture_output=True, text=True, check=True).stdout
     assert '0 of 4 to do' in dry
+
+def test_threads_of_a_run_are_not_those_of_the_caller(tmp_path):
+    "Nor of threads that begin later: a session would compute other bits than a run in the first thread."
+    was, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    def later(f):
+        t = Thread(target=f)
+        t.start(); t.join()
+    try:
+        later(lambda: run_spec(Spec(train_size=60, epochs=1, device='cpu'), tmp_path/'run', threads=1))
+        later(lambda: seen.append(torch.get_num_threads()))
+        assert seen == [2] and torch.get_num_threads() == 2 and (tmp_path/'run'/'result.json').exists()
+    finally: torch.set_num_threads(was)
 
 @pytest.mark.skipif(os.name == 'nt', reason='signals')
 def test_a_worker_is_killed(tmp_path, whole):
@@ -108,3 +124,24 @@ def test_rows_say_where_they_come_from(tmp_path):
     assert r['versions']['torch'] and r['checksum'] and r['spec']['epochs'] == 2 and r['key'] in table.asked
     (tmp_path/'rows.jsonl').write_text(json.dumps(r) + '\n{"data": "dig')      # cut off by hand
     with pytest.raises(ValueError, match='line 2'): ResultTable(grid, tmp_path/'rows.jsonl')
+
+MINE = """from torch import nn
+def network(shape, n_classes):
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, n_classes)
+    return nn.Sequential(nn.Conv2d(shape[0], 8, 3), nn.ReLU(), *head)
+"""
+
+def test_a_sweep_of_ones_own_parts_runs_in_other_processes(tmp_path, monkeypatch):
+    "Named 'module:name', from a module beside the grid that is not installed; a wrong name fails alone."
+    (tmp_path/'my_parts.py').write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    own, wrong = dict(model='my_parts:network'), dict(model='my_parts:nothing')
+    grid = GRID | dict(seeds=[0], run=GRID['run'] | dict(epochs=1), method=[
+        dict(name='ce', label='mine', run=own), dict(name='ce', label='wrong', run=wrong)])
+    table = ResultTable(grid, tmp_path/'rows.jsonl')
+    failed = table.run(workers=1, threads=1)
+    assert [r['label'] for r in read_rows(table.out)] == ['mine'], failed
+    row = read_rows(table.out)[0]
+    assert row['spec']['model'] == 'my_parts:network' and row['last'] > 0
+    error, = failed.values()
+    assert isinstance(error, UserError) and 'nothing' in str(error), 'an error comes back in its own words'

@@ -361,6 +361,19 @@ def test_a_session_leaves_the_process_as_it_was(session, pets, tmp_path):
     for kw in ways:
         with untouched(): go(**kw)
 
+def test_two_bf16_trainings_at_once_give_the_bits_of_one():
+    "The weights of a network are used twice in a step, by the gradients of both views."
+    def once(out):
+        t = Trainer(replace(SMALL, method='paper', epochs=1, precision='bf16'))
+        t.fit(progress=False); out.append(weights(t))
+    alone, together = [], []
+    once(alone)
+    for _ in range(3):
+        threads = [threading.Thread(target=once, args=(together,)) for _ in range(2)]
+        for t in threads: t.start()
+        for t in threads: t.join()
+    assert len(together) == 6 and all(torch.equal(w, *alone) for w in together)
+
 def test_two_sessions_at_once_leave_it_as_it_was_and_the_caller_draws_what_was_due(session, pets):
     "They begin and end one within the other, many times; meanwhile this thread draws."
     torch.manual_seed(5); np.random.seed(5); random.seed(5)

@@ -190,7 +190,7 @@ def test_without_images_for_a_test_nothing_is_tested_and_all_else_works(tmp_path
     capsys.readouterr()
     run, picture = str(tmp_path/'loaded'), str(tmp_path/'a.png')
     Image.fromarray(train.pixels[0, 0].numpy()).save(picture)
-    for args in (['report', run], ['suspects', run], ['train', '--resume', '--out', run], ['replay', run],
+    for args in (['report', run], ['issues', run], ['train', '--resume', '--out', run], ['replay', run],
                  ['predict', run, picture]):
         assert main(args) == 0, (args, capsys.readouterr())
     assert 'nothing was tested' in capsys.readouterr().out

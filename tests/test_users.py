@@ -57,15 +57,15 @@ def test_a_mask_is_a_mask_wherever_positions_are_taken():
         assert changed.tolist() == found.index[:1].tolist(), accept
     book = Decisions(found)
     book.decide(first, 'relabel')
-    assert list(book.decisions) == found.index[:1].tolist() and images.subset(here).ids.tolist() == [found.index[0]]
+    assert list(book.answers) == found.index[:1].tolist() and images.subset(here).ids.tolist() == [found.index[0]]
     for wrong in here[:4], np.r_[here, True], 'all':
         with pytest.raises(UserError): found.mended(wrong)
 
 def test_one_broken_file_does_not_stop_the_others(pets, capsys):
     (pets/'a'/'zero.jpg').write_bytes(b'')
-    status, said = call(capsys, 'suspects', pets, '--epochs', 1)
+    status, said = call(capsys, 'issues', pets, '--epochs', 1)
     assert status == 2 and 'a/zero.jpg: empty file' in said and '--on-bad skip' in said
-    status, said = call(capsys, 'suspects', pets, '--epochs', 1, '--on-bad', 'skip')
+    status, said = call(capsys, 'issues', pets, '--epochs', 1, '--on-bad', 'skip')
     assert status == 0 and '1 left out: a/zero.jpg (empty file (0 bytes))' in said
     found = find_label_issues(pets, SPEC, on_bad='skip', progress=False)
     assert len(found.images) == 24 and sum('zero.jpg' in n for n in found.notes) == 1
@@ -76,7 +76,7 @@ def test_what_makes_no_sense_is_said_before_the_training(pets, tmp_path, capsys,
     (tmp_path/'file').write_text('')
     for more in (['--share', 1.5], ['--csv', tmp_path], ['--html', tmp_path], ['--out', tmp_path/'file'],
                  ['--csv', tmp_path/'file'/'a.csv'], ['--csv', tmp_path/'a', '--html', tmp_path/'a']):
-        status, said = call(capsys, 'suspects', pets, *more)
+        status, said = call(capsys, 'issues', pets, *more)
         assert status == 2 and said.splitlines()[-1].startswith('noisylab: '), said
     for bad in dict(share='0.1'), dict(folds=1), dict(epochs=0), dict(spec='ce'), dict(size=8, on_bad='leave'):
         with pytest.raises(UserError): find_label_issues(pets, progress=False, **bad)
@@ -84,7 +84,7 @@ def test_what_makes_no_sense_is_said_before_the_training(pets, tmp_path, capsys,
 
 @pytest.mark.parametrize('C', [2, 3, 5])
 def test_a_network_that_has_not_learned_says_so_and_is_sure_of_nothing(C):
-    "Two classes: any disagreement is above a half. Without the rule 20% to 40% of the right labels were made wrong."
+    "Two classes: any disagreement is above a half, so that without a rule of its own right labels were made wrong."
     for seed in range(2):
         x, y = blobs(200, C, seed=seed, strength=3)
         found = find_label_issues(load((x, y, x[:20], y[:20]))[0], progress=False)
@@ -98,17 +98,17 @@ def test_what_was_trained_on_is_not_called_a_test(pets, capsys):
 def test_a_run_is_opened_elsewhere_and_with_images_that_have_moved(pets, tmp_path, capsys, monkeypatch):
     "Runs of a folder, and of images that were handed over; from another folder than they were made in."
     monkeypatch.chdir(tmp_path)
-    for line in ('train --data pets --epochs 2 --out named', 'suspects pets --epochs 2 --out handed'):
+    for line in ('train --data pets --epochs 2 --out named', 'issues pets --epochs 2 --out handed'):
         assert call(capsys, *line.split())[0] == 0
     monkeypatch.chdir('/')
-    runs, opened = [tmp_path/'named', tmp_path/'handed'], ('suspects', 'report', 'replay')
+    runs, opened = [tmp_path/'named', tmp_path/'handed'], ('issues', 'report', 'replay')
     for run in runs:
         for what in opened:
             status, said = call(capsys, what, run)
             assert status == 0 and 'not in the page' not in said, said
     pets.rename(tmp_path/'moved')
     for run in runs:
-        for what in 'suspects', 'replay':
+        for what in 'issues', 'replay':
             status, said = call(capsys, what, run)
             assert status == 2 and 'no such file' in said and 'Traceback' not in said, said
         for what in (*opened, 'train --resume --out'):
@@ -148,7 +148,7 @@ def test_a_run_of_a_device_that_is_not_here_goes_on_on_the_cpu(tmp_path, capsys)
     Trainer(Spec(epochs=1, train_size=60, device='cpu'), run).fit(progress=False)
     st = torch.load(run/'checkpoint.pt', weights_only=True)
     st['spec'].update(device='cuda:99', engine='graph'); torch.save(st, run/'checkpoint.pt')
-    for what in 'replay', 'suspects', 'report', 'train --resume --out':
+    for what in 'replay', 'issues', 'report', 'train --resume --out':
         for more in [], ['--device', 'cpu']:
             status, said = call(capsys, *what.split(), run, *more)
             assert status == 0 and bool(more) != ('goes on on the CPU' in said), said

@@ -13,6 +13,7 @@ from dataclasses import fields
 from importlib.resources import files
 from statistics import mean, stdev
 
+from ..data.datasets import DATASETS
 from .runner import WHERE_FIELDS
 from ..methods.base import METHODS, find_method, make_method
 
@@ -58,8 +59,9 @@ def missing_for_comparison(
     "The reasons why a row may not be compared with the paper's."
     s, said = row['spec'], []
     if row['method'] not in METHODS: return ['a method that the paper does not have']
-    full = {'cifar10': 50_000, 'cifar100': 50_000}.get(row['data'])
-    method, C = make_method(row['method'], **s['settings']), 100 if row['data'] == 'cifar100' else 10
+    info = DATASETS.get(row['data'], DATASETS['cifar10'])
+    full = info.n_train if row['data'] in DATASETS else None
+    method, C = make_method(row['method'], **s['settings']), info.n_classes
     stages = method.phases(C)
     paper = 50 if row['data'] == 'clothing1m' else 300
     author = s['schedule'] == 'author' and row['data'] != 'clothing1m'      # nobody's epochs are for that

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,16 @@ def answers_spec(
     d = plain(done)
     return all(v in (None, 'auto') or v == d[k] for k, v in plain(asked).items())
 
+@contextmanager
+def _threads(n):
+    "`n` threads for what is computed within, then as many as before: new threads begin with that number."
+    import torch
+    was = torch.get_num_threads()
+    if n: torch.set_num_threads(n)
+    try: yield
+    finally:
+        if n: torch.set_num_threads(was)
+
 def run_spec(
     spec: Spec,
     folder: str | Path,         # run folder; a finished run in it is read, a broken one resumed
@@ -43,7 +54,6 @@ def run_spec(
     "Train what is missing of a run, and return its row."
     from noisylab.training.trainer import Trainer, read_checkpoint
     late = lambda: until is not None and time.time() >= until
-    if threads: import torch; torch.set_num_threads(threads)
     folder = Path(folder)
     done = json.loads((folder/'result.json').read_text(encoding='utf-8')) if (folder/'result.json').exists() else None
     begun = done or (read_checkpoint(folder) if (folder/'checkpoint.pt').exists() else None)
@@ -54,7 +64,7 @@ def run_spec(
     if done or late(): return done
     trainer = Trainer.resume(folder) if begun else Trainer(spec, folder, 5)
     trainer.on_step.append(lambda t: t.stop() if late() else None)
-    row = trainer.fit(progress=progress)
+    with _threads(threads): row = trainer.fit(progress=progress)
     return row if trainer.epoch == trainer.spec.epochs else None
 
 # %% ../../nbs/10_experiments/01_runner.ipynb #44dca5d8

@@ -9,6 +9,7 @@ __all__ = ['package_text', 'ThreadSafeWidget', 'pixels_message', 'view_message',
 # %% ../../nbs/09_lab/03_widget.ipynb #4311d1b0
 from html import escape
 from importlib.resources import files
+from math import isfinite
 from threading import RLock
 from zlib import crc32
 
@@ -17,7 +18,7 @@ import traitlets
 
 try: import anywidget
 except ImportError as e: raise ImportError('the lab needs anywidget: pip install "noisylab[lab]"') from e
-from .controls import CONTROL_GROUPS, CONTROLS
+from .controls import CONTROL_GROUPS, list_controls
 from ..session.frames import Frame, WatchedImages
 from ..session.view import RunView
 from ..viz.style import PALETTE, SYMBOLS
@@ -67,14 +68,14 @@ class ThreadSafeWidget(anywidget.AnyWidget):
                            'It is drawn by JupyterLab while the kernel that made it runs; run this cell again.', **kw)
 
 # %% ../../nbs/09_lab/03_widget.ipynb #93b0e0cd
-def _round(v): return None if v is None or not np.isfinite(v) else float(f'{v:.4g}')
+def _round(v): return None if v is None or not isfinite(v) else float(f'{v:.4g}')
 
 def _bytes(x, kind): return None if x is None else np.ascontiguousarray(x, kind).tobytes()
 
 def _thin(x, y, most):
     step = max(1, -(-len(x)//most))
     at = slice((len(x) - 1) % step if len(x) else 0, None, step)       # the last one always
-    return [[_round(v) for v in x[at].tolist()], [_round(v) for v in y[at].tolist()]]
+    return [x[at].round(3).tolist(), [_round(v) for v in y[at].tolist()]]
 
 def pixels_message(
     x: np.ndarray,      # k×H×W×C uint8
@@ -174,7 +175,7 @@ class LabWidget(ThreadSafeWidget):
     def __init__(self, presets=(), views: dict[str, View] = VIEWS, **kw):
         cards = [dict(name=k, title=v.title, kind=v.kind, hint=v.hint, percent=v.percent, compare=v.compare,
                       wide=v.wide, names=list(v.names), colors=list(v.colors)) for k, v in views.items()]
-        look = dict(palette=list(PALETTE), symbols=list(SYMBOLS), controls=list(CONTROLS), views=cards,
+        look = dict(palette=list(PALETTE), symbols=list(SYMBOLS), controls=list_controls(), views=cards,
                     groups=[list(g) for g in CONTROL_GROUPS],
                     presets=[{k: v for k, v in p.items() if k != 'spec'} for p in presets])
         super().__init__(fixed=look, **kw)

@@ -39,6 +39,7 @@ class Decisions:
         self.suggested = as_labels(self.suggested if k else np.zeros(0, int), k, C, 'issues: suggested').numpy()
         self.label = np.full(len(self), UNDECIDED)   # k: the label decided on; `UNDECIDED` or `UNSURE`
         self._past = []                         # places and what was there
+        self.on_change = lambda: None           # called after each change; for whoever shows it
 
     def __len__(self) -> int: return len(self.index)
     @property
@@ -63,20 +64,18 @@ class Decisions:
         if not changed.any(): return
         self._past.append((places[changed], self.label[places[changed]]))
         self.label[places] = new
-        self.tell()
+        self.on_change()
 
     def undo(self) -> np.ndarray:   # places that were changed; none if there is nothing to undo
         "Take the last answer back."
         if not self._past: return np.zeros(0, int)
         places, was = self._past.pop()
         self.label[places] = was
-        self.tell()
+        self.on_change()
         return places
 
     @property
     def undoable(self) -> int: return len(self._past)      # steps
-
-    def tell(self): "Called after each change; for whoever shows it."
 
     def states(self) -> np.ndarray:     # k int, places in `REVIEW_STATES`, from 1
         "Where each one stands."
@@ -113,7 +112,7 @@ class Decisions:
         return 'keep' if v == self.given[place] else 'relabel'
 
     @property
-    def decisions(self) -> dict[int, str]:      # position of the image → 'keep', 'relabel' or 'unsure'
+    def answers(self) -> dict[int, str]:      # position of the image → 'keep', 'relabel' or 'unsure'
         return {int(self.index[p]): self.word(p) for p in np.flatnonzero(self.label != UNDECIDED)}
 
     @property
@@ -159,5 +158,5 @@ class Decisions:
         changed = np.flatnonzero(new != self.label)
         if len(changed): self._past.append((changed, self.label[changed]))
         self.label = new
-        self.tell()
+        self.on_change()
         return known

@@ -20,8 +20,9 @@ import torch
 from ..errors import UserError
 from ..data.validation import WriteError
 from ..data.images import Images
+from ..data.datasets import find_dataset
 from ..data.files import reader_count
-from ..data.sources import DATASET_NAMES, load_all
+from ..data.sources import load_all
 from ..models.features import compute_features
 from ..models.pretrained import BACKBONES, load_backbone
 from ..models.robust_net import TINY_SIDE
@@ -239,7 +240,7 @@ def run_label_issues(
 # %% ../../nbs/07_label_issues/04_find.ipynb #3630e836
 def _smaller(source, device):
     "The side to read pictures at if they are larger than what is advised, and why; else None."
-    if not isinstance(source, (str, Path)) or str(source) in DATASET_NAMES: return None, ''
+    if not isinstance(source, (str, Path)) or find_dataset(str(source)): return None, ''
     n, side, _ = survey_images(source)
     size, why = label_issue_advice(n, side, device)['size']
     return (size, why) if size < side else (None, '')
@@ -285,7 +286,7 @@ def _by_training(source, spec, folds, out, share, progress, device, epochs, read
 def _by_backbone(source, backbone, share, progress, device, reading, seed, keep):
     "Judge by the features of a pretrained network; None: nobody asked for one, and the images are tiny."
     if isinstance(source, Images): images = _loaded(source, Spec(), **reading)
-    elif str(source) in DATASET_NAMES: images = _loaded(source, Spec(), **reading)
+    elif find_dataset(str(source)): images = _loaded(source, Spec(), **reading)
     else: images = None
     if backbone == 'auto' and images is not None and images.shape[1] <= TINY_SIDE: return None
     network = load_backbone(backbone)

@@ -7,6 +7,7 @@ __all__ = ['DEFAULT_PHASE', 'AUTHOR_TRAINING', 'METHODS', 'Batch', 'Phase', 'pha
            'check_ranges', 'check_choices', 'CE', 'LossMethod', 'find_method', 'make_method']
 
 # %% ../../nbs/03_methods/03_base.ipynb #5ecd687d
+import math
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 from typing import Callable, ClassVar, NamedTuple
@@ -36,10 +37,12 @@ class Phase(NamedTuple):
     factor: float = .1
     restart: bool = False   # begins with the network's first weights and a fresh optimizer
     fade: float = 0.        # and, step by step, over 1 + `fade`·t, as Keras' `decay` of a learning rate does
+    cosine: bool = False    # and falls as half a cosine to 0
 
     def lr_at(self, t: float) -> float:     # progress in this phase, 0..1
         "The authors' learning rate."
-        return self.lr*self.factor**sum(t >= d - 1e-9 for d in self.drops)/(1 + self.fade*t)
+        smooth = .5 + .5*math.cos(math.pi*t) if self.cosine else 1.
+        return smooth*self.lr*self.factor**sum(t >= d - 1e-9 for d in self.drops)/(1 + self.fade*t)
 
 DEFAULT_PHASE = Phase('train', 300, .1, (.5, .75))   # the paper's training, section 4
 
@@ -193,6 +196,13 @@ METHODS = {                 # name → (class or 'module:Class', settings that d
     'jo':             ('baselines:JO', {}),
     'pencil':         ('baselines:PENCIL', {}),
     'pencil_summed':  ('baselines:PENCIL', dict(summed=True)),
+    'elr':            ('rivals:ELR', {}),
+    'elr_forward':    ('rivals:ELRForward', {}),
+    'sop':            ('rivals:SOP', dict(w_consistency=0., w_balance=0.)),
+    'sop_plus':       ('rivals:SOP', {}),
+    'mixup':          ('rivals:Mixup', {}),
+    'nce_rce':        ('rivals:NCERCE', {}),
+    'coteaching':     ('rivals:CoTeaching', {}),
     'paper':          ('paper:Paper', {}),
     'balanced':       ('paper:Paper', dict(w_cluster=0., alpha_hold=.3, pseudo='weak', tau=2.)),
 }.items()}

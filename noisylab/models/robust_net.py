@@ -266,6 +266,8 @@ def make_model(
         else:
             info = find_model(model)
             backbone = info.build(shape, n_classes, **taken_options(info.build, dict(width=width)))
+            if not isinstance(backbone, nn.Module): raise UserError(
+                f'model {model!r:.80} makes a {type(backbone).__name__}; a torch.nn.Module was expected')
             ours = info.recordable
         if not ours: backbone = tap_features(backbone, shape, layer)
         net = RobustNet(backbone, shape, mean, std, **heads)

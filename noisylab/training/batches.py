@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 from ..data import noise
+from ..data.datasets import DATASETS, find_noise_file
 from ..data.images import Images
+from ..data.validation import taken_options
 from ..errors import UserError
 from .spec import Spec
 
@@ -26,13 +28,14 @@ def add_noise(
     if spec.noise == 'none': return images, None
     kw = dict(spec.noise_settings)
     if spec.noise.startswith('human'): images.require_published(f'noise {spec.noise!r}')
-    if images.published or spec.noise == 'given': kw['ids'] = images.ids
-    if spec.noise == 'given': kw['classes'] = images.classes
+    asked = taken_options(noise.find_noise(spec.noise).function, dict.fromkeys(noise.SAMPLE_FACTS))
+    if 'ids' in asked: kw['ids'] = images.ids
+    if 'classes' in asked: kw['classes'] = images.classes
     if spec.noise.startswith('human'):
-        file = Path(kw.get('file') or Path(spec.root)/f'CIFAR-{images.n_classes}_human.pt')
+        file = Path(kw.get('file') or find_noise_file(images.name, spec.root) or DATASETS[images.name].noise_files[0])
         beside = Path(spec.root)/file.name
         kw['file'] = beside if beside.is_file() and not file.is_file() else file    # it has moved with the images
-    if spec.noise == 'instance': kw['features'] = images.take(torch.arange(len(images))).flatten(1).cpu().numpy()
+    if 'features' in asked: kw['features'] = images.take(torch.arange(len(images))).flatten(1).cpu().numpy()
     true = images.labels if images.true is None else images.true
     res = noise.inject(true.cpu(), spec.noise, spec.rate, images.n_classes, spec.seed, **kw)
     notes = images.notes + ((f'given labels: {res.source}',) if res.source else ())

@@ -14,8 +14,9 @@ import numpy as np
 
 from ..data.images import Images
 from ..errors import UserError
-from ..data.sources import divide_rows, load
-from ..data.files import LIST_ENDINGS, list_csv, list_folder, read_headers, suggest_side
+from ..data.sources import load
+from ..data.files import read_headers, suggest_side
+from ..data.listing import LIST_ENDINGS, divide_rows, list_csv, list_folder
 from ..models.robust_net import TINY_SIDE
 from .spec import Spec, resolve_device, spec_from_dict
 

@@ -27,7 +27,7 @@ from ..data.files import reader_count
 from ..methods.base import Batch, Method, TrainPredictions, phase_bounds, make_method
 from ..models.random_numbers import seeded
 from ..models.robust_net import FeatureTap, RobustNet, make_model, memory_format, see_images
-from ..data.noise import NOISE_KINDS, NOISE_OPTIONS
+from ..data.noise import find_noise
 from .spec import OWN_PREFIX, Spec, kept_noise_settings, resolve_spec
 from .step import evaluation_mode, make_step
 
@@ -343,9 +343,7 @@ def check_change(
     type(method)(**(method.settings() | own))
     live = {k: v for k, v in said.items() if k in LIVE_FIELDS}
     kind = live.get('noise', spec.noise)
-    if not isinstance(kind, str) or kind not in NOISE_KINDS:
-        raise UserError(f"noise={kind!r}; expected one of {', '.join(NOISE_KINDS)}")
-    if 'rate' not in new and 'rate' not in NOISE_OPTIONS[kind]: live['rate'] = None
+    if 'rate' not in new and find_noise(kind).takes_rate is False: live['rate'] = None
     return replace(spec, **live, settings=spec.settings | own, noise_settings=kept_noise_settings(spec, kind))
 
 # %% ../../nbs/05_training/04_loop.ipynb #7875ef24

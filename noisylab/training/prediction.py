@@ -18,8 +18,9 @@ from ..data.validation import write_csv
 from ..data.files import ImageFiles
 from ..data.images import Images
 from ..errors import UserError
-from ..data.files import SkippedFile, read_all, list_images, read_headers
-from ..models.robust_net import RobustNet, make_model
+from ..data.files import SkippedFile, read_all, read_headers
+from ..data.listing import list_images
+from ..models.robust_net import RobustNet, make_model, split_weights
 from .spec import OWN_PREFIX, resolve_device, spec_from_dict
 from .step import evaluation_mode
 from .trainer import read_checkpoint, load_weights
@@ -50,7 +51,7 @@ def load_classifier(
         raise UserError(f'the model of {run} is {spec.model}; hand over net= again (in Python)')
     shape, classes = tuple(known['shape']), tuple(known['classes'])
     zero = [0.]*shape[0]        # mean and deviation come with the weights
-    name = spec.model.partition(':')[0]     # without the file of pretrained weights
+    name, _ = split_weights(spec.model)     # without the file of pretrained weights
     made = make_model(name if net is None else net, shape, len(classes), zero, zero, spec.width, layer)
     weights = {k: v for k, v in st['net'].items() if not k.startswith(('decoder.', 'cluster.'))}
     load_weights(made, weights)

@@ -28,7 +28,7 @@ from ..errors import UserError
 from ..data.sources import resolve_source
 from ..methods.base import make_method
 from ..models.robust_net import MODELS, TINY_SIDE, default_model, find_model, split_weights
-from ..data.noise import NOISE_OPTIONS, as_rate
+from ..data.noise import check_noise
 
 # %% ../../nbs/05_training/01_spec.ipynb #6d52dbb5
 def to_plain(
@@ -121,16 +121,7 @@ def check_spec(
         if not isinstance(getattr(spec, k), dict): raise UserError(f'{k}={getattr(spec, k)!r}; expected a dictionary')
     for k in ('data', 'root', 'noise', 'method', 'model', 'device'):
         if not isinstance(getattr(spec, k), str): raise UserError(f'{k}={getattr(spec, k)!r}; expected a text')
-    if spec.noise not in NOISE_OPTIONS: raise UserError(f"noise={spec.noise!r}; expected one of {', '.join(NOISE_OPTIONS)}")
-    if 'rate' in NOISE_OPTIONS[spec.noise]: as_rate(spec.rate, spec.noise)
-    elif spec.rate is not None and (isinstance(spec.rate, bool) or spec.rate != 0):
-        kinds = ', '.join(repr(k) for k in NOISE_OPTIONS if 'rate' in NOISE_OPTIONS[k])
-        raise UserError(f'rate={spec.rate!r}, but noise {spec.noise!r} takes no rate; leave rate out, or say with it '
-                        f'which noise is meant, one of {kinds}')
-    for k in spec.noise_settings:
-        if k not in NOISE_OPTIONS[spec.noise] or k == 'rate':
-            reads = ', '.join(o for o in NOISE_OPTIONS[spec.noise] if o != 'rate') or 'none'
-            raise UserError(f'noise {spec.noise!r} has no setting {k!r}; it has {reads}')
+    if not spec.noise.startswith(OWN_PREFIX): check_noise(spec.noise, spec.rate, spec.noise_settings)
     if not str(spec.method).startswith(OWN_PREFIX): make_method(spec.method, **spec.settings)
 
 # %% ../../nbs/05_training/01_spec.ipynb #db35c947
@@ -165,7 +156,8 @@ def kept_noise_settings(
     kind: str,      # of noise
 ) -> dict:
     "Those `noise_settings` of `spec` that mean something to another kind of noise, too; all kinds of `human:` are one."
-    return spec.noise_settings if kind.split(':')[0] == spec.noise.split(':')[0] else {}
+    human = all(k.startswith('human:') for k in (kind, spec.noise))
+    return spec.noise_settings if kind == spec.noise or human else {}
 
 # %% ../../nbs/05_training/01_spec.ipynb #4abaa596
 def bf16_is_faster(device: str, model: str) -> bool:

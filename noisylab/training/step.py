@@ -25,7 +25,10 @@ def autocast(
     precision: str,     # 'fp32', or 'bf16'
 ):
     "Within, convolutions and matrix products are computed in `precision`."
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == 'bf16')
+    # Weights are cast at each use: torch's cache of casts is one for all threads, and the end of another session's step
+    # empties it; then gradients of two uses are summed in fp32 instead of bf16, and the bits of a run are others.
+    on = precision == 'bf16'
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=on, cache_enabled=False)
 
 @contextmanager
 def evaluation_mode(

@@ -24,7 +24,7 @@ from ..data.validation import as_path, as_pixels, checksum, write_atomic
 from ..data.sources import load, load_all, load_again
 from ..data.images import Images
 from .loop import EVENT_NOTES, RUN_PARTS, Steered, check_parts, network_outputs, restored_images
-from ..models.robust_net import model_cost
+from ..models.robust_net import model_cost, split_weights
 from .spec import OWN_PREFIX, Spec, git_commit, describe_hardware, relocate_spec, package_versions
 from ..metrics.memorization import SampleViews, describe_collapse, entropy, count_in_use, memorization_shares
 from ..metrics.tracker import Tracker
@@ -424,7 +424,7 @@ class Trainer(Stepper):
 
 def rebuild_trainer(spec: Spec, kind: type = Trainer, **parts) -> Trainer:
     "A trainer whose weights come from a state: a file of those that it began with need not be there any more."
-    name, _, weights = spec.model.partition(':')
+    name, weights = split_weights(spec.model)
     if not weights or spec.model.startswith(OWN_PREFIX) or Path(weights).exists(): return kind(spec, **parts)
     tr = kind(replace(spec, model=name), **parts)
     tr.spec = replace(tr.spec, model=spec.model)

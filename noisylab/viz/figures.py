@@ -32,8 +32,10 @@ def history_column(
     key: str,                   # a field of the records; 'terms.rec' is field 'rec' of field 'terms'
 ) -> tuple[np.ndarray, np.ndarray]:     # epochs, values; without the epochs where it is unknown
     "One quantity of a `history` as numbers."
+    keys = key.split('.')
+
     def value(record):
-        for k in key.split('.'): record = (record or {}).get(k)
+        for k in keys: record = (record or {}).get(k)
         return np.nan if record is None else record
 
     epoch, values = (np.array(v, float) for v in ([r['epoch'] for r in history], [value(r) for r in history]))

@@ -245,9 +245,9 @@ def _maps(views, classes):
     return (f'<div class="row">{given}{true}</div>' + (_legend(names) if len(names) <= 20 else '') + note)
 
 # %% ../../nbs/08_viz/05_report.ipynb #c30f72b4
-def _film(frames):
+def _film(run):
     "All views over time, with a slider over epochs."
-    epochs, reels = make_timeline(*frames)
+    epochs, reels = make_timeline(*run.frames, history=run.history)
     def figure(reel):
         for fig in reel.figures: fig.layout.template = None
         text, height = ','.join(fig.to_json() for fig in reel.figures), max(f.layout.height for f in reel.figures)
@@ -277,7 +277,7 @@ def _section(i, runs):
         caption = _CAPTION if v.restored is not None else ''
         parts += [_figure(restorations_figure(v, 10, classes=shown.classes), 'Restorations', caption, 'many'),
                   _maps(v, shown.classes)]
-    if shown.frames is not None: parts.append(_film(shown.frames))
+    if shown.frames is not None: parts.append(_film(shown))
     parts += ['<div class="row">', _figure(memorization_figure(shown.history), 'What becomes of the wrong labels',
                                            'Of the watched training images with a wrong label.')]
     if terms:

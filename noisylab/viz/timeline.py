@@ -14,6 +14,7 @@ from ..metrics.memorization import believed_noise, loss_histogram, most_doubted
 from ..session.frames import Frames, WatchedImages
 from .figures import (issues_figure, losses_figure, map_figure, noise_figure, operations_figure,
                                   restorations_figure)
+from .views import RecordedRun, own_views, view_figure
 
 # %% ../../nbs/08_viz/04_timeline.ipynb #f4ac4786
 @dataclass(frozen=True, eq=False)
@@ -50,10 +51,21 @@ def _maps(fs, frames, w):
             reel('Map by prediction', lambda f: f.pred[w.shown])]
 
 # %% ../../nbs/08_viz/04_timeline.ipynb #bfc12586
+def _own(fs, run):
+    "The views that somebody has added to `VIEWS`."
+    res = []
+    for view in own_views().values():
+        figs = [view_figure(view, run, f) for f in fs]
+        bars = [max(t.x) for fig in figs for t in fig.data if len(t.x)] if view.kind == 'bars' else []
+        if (high := max(bars, default=0)) > 0: figs = [g.update_xaxes(range=[0, 1.05*high]) for g in figs]
+        res.append(TimelineView(view.title, figs, view.wide or view.kind == 'pictures', view.hint))
+    return res
+
 def make_timeline(
     frames: Frames,
     watched: WatchedImages,
     most: int = 24,     # moments at most
+    history: list | None = None,    # a dict for each epoch; None: those of the frames
 ) -> tuple[list, list]:     # epochs, `TimelineView`s
     "The views of a run over time."
     w, fs = watched, spread_frames(frames, most)
@@ -86,4 +98,5 @@ def make_timeline(
             last = f.undone or last
             figs.append(operations_figure(last).update_xaxes(range=[0, worst]))
         res.insert(-2, TimelineView('How well each operation is undone', figs))
-    return [f.epoch for f in fs], res
+    run = RecordedRun(frames, w, history or [f.record for f in frames if f.record])
+    return [f.epoch for f in fs], res + _own(fs, run)

@@ -1,4 +1,4 @@
-// The review's face. Python holds what is decided; here it is drawn, and what is clicked or pressed is passed on.
+// The page of the review. Python holds what is decided; here it is drawn, and what is clicked or pressed is passed on.
 
 const ANSWERS = { k: ['keep', 'Keep'], r: ['relabel', 'Relabel'], u: ['unsure', 'Unsure'], o: ['open', 'Open again'] };
 const SIGNS = { open: '·', keep: '✓ kept', unsure: '? unsure' };
