@@ -7,6 +7,7 @@ __all__ = ['BACKBONES', 'IMAGENET', 'LITE0', 'OTHER_WAYS', 'BackboneInfo', 'Back
            'is_here', 'default_backbone', 'load_backbone']
 
 # %% ../../nbs/02_models/05_pretrained.ipynb #207c53c9
+import copy
 import sys
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..data.validation import import_named, is_named
 
 # %% ../../nbs/02_models/05_pretrained.ipynb #5f73c55c
 class BackboneInfo(NamedTuple):
@@ -124,7 +126,7 @@ def _weights_of(name):
     try: weights = get_model_weights(name).DEFAULT
     except (ValueError, AttributeError): raise UserError(
         f'backbone {name!r}: no such network; one of {", ".join(BACKBONES)}, a torchvision name, a timm name as '
-        "'timm:NAME', or a module was expected") from None
+        "'timm:NAME', 'module:name', or a module was expected") from None
     return weights, Path(torch.hub.get_dir())/'checkpoints'/Path(weights.url).name
 
 def is_here(name: str) -> bool:
@@ -192,17 +194,19 @@ def _timm(name):
                     True)
 
 def load_backbone(
-    backbone: Any = 'auto',     # 'auto', a name (torchvision's, 'timm:NAME'), a module, a function, a `Backbone`
+    backbone: Any = 'auto',     # 'auto', a name (torchvision's, 'timm:NAME'), 'module:name', a module, a function, a
+                                # `Backbone`
     side: int | None = None,    # of the square that it sees, in pixels; None: its own
 ) -> Backbone:
     "A backbone with its weights."
-    if backbone == 'auto': backbone = default_backbone() or next(iter(BACKBONES))
+    if isinstance(backbone, str) and backbone == 'auto': backbone = default_backbone() or next(iter(BACKBONES))
+    if is_named(backbone) and not backbone.startswith('timm:'): backbone = import_named(backbone, 'backbone')
     if isinstance(backbone, str):
         if backbone.startswith('timm:'): res = _timm(backbone[5:])
         else: res = _lite0() if backbone == 'efficientnet_lite0' else _torchvision(backbone)
     elif isinstance(backbone, Backbone): res = backbone
     elif callable(backbone):
-        net = backbone.eval() if isinstance(backbone, nn.Module) else backbone
+        net = copy.deepcopy(backbone).eval() if isinstance(backbone, nn.Module) else backbone   # theirs stays as it is
         res = Backbone(getattr(backbone, '__name__', type(backbone).__name__), net)
     else: raise UserError(f'backbone={backbone!r}; a name, a module or a function was expected')
     return res if side is None else replace(res, side=side)
