@@ -180,7 +180,8 @@ def test_without_images_for_a_test_nothing_is_tested_and_all_else_works(tmp_path
         for step in t.steps():
             if step == 4: t.save(); break
         row = Trainer.resume(run, **again).fit(progress=False)
-        assert torch.equal(weights(Trainer.resume(run, **again)), weights(whole)) and replay_folder(run, **again)[1] == []
+        assert torch.equal(weights(Trainer.resume(run, **again)), weights(whole))
+        assert replay_folder(run, **again)[1] == []
         assert row['best'] is row['last'] is None and row['n_test'] == 0 and row['n_train'] == 90
         assert [a for _, a in row['curve']] == [None]*3 and 'test' not in str(whole.latest)
         s = wait(Session.load(run, **again), 'done')
