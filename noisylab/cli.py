@@ -240,7 +240,9 @@ def issues_command(args) -> int:
     from noisylab.errors import UserError
     from noisylab.viz.gallery import write_gallery
     from noisylab.label_issues.find import find_label_issues, run_label_issues
-    own = {k: v for k in ('out', 'size', 'epochs', 'on_bad', 'root') if (v := getattr(args, k)) is not None}
+    own = {k: v for k in ('backbone', 'out', 'size', 'epochs', 'on_bad', 'root')
+           if (v := getattr(args, k)) is not None}
+    if args.backbone == 'none': own['backbone'] = None
     check_outputs(args.csv, args.html, read=(args.source,))
     if not Path(args.source, 'spec.json').exists():
         try: found = find_label_issues(args.source, share=args.share, device=args.device or 'auto', **own)
@@ -433,15 +435,20 @@ def _elsewhere(p):
 
 def _judging_parsers(sub):
     p = _command(sub, 'issues', issues_command, 'list the labels that look wrong, the most doubted first', [
-        'my_images/ --csv doubt.csv --html doubt.html', 'runs/mine --share 0.05'])
+        'my_images/ --csv doubt.csv --html doubt.html', 'my_images/ --backbone timm:vit_small_patch14_dinov2',
+        'runs/mine --share 0.05'])
     p.add_argument('source', metavar='RUN_OR_IMAGES', help='a run folder, or images as for train')
     p.add_argument('--csv', metavar='FILE', help='write them all')
     p.add_argument('--html', metavar='FILE', help='write a page with the pictures')
     p.add_argument('--share', type=float, metavar='X', help='of the labels to list (default: as many as seem wrong)')
-    g = p.add_argument_group('images for which a run is made')
+    g = p.add_argument_group('images: judged by a pretrained network')
+    g.add_argument('--backbone', metavar='NAME', help="torchvision's, timm:NAME, module:name (default: the first known "
+                   'one that is here); none: by a training from scratch')
+    g = p.add_argument_group('images: judged by a training from scratch')
     g.add_argument('--out', metavar='FOLDER', help='run folder, to go on with (default: not kept)')
     g.add_argument('--epochs', type=int, metavar='N', help='(default: by the number of images)')
-    g.add_argument('--size', type=int, metavar='N', help='side of the images in pixels')
+    g = p.add_argument_group('images, either way')
+    g.add_argument('--size', type=int, metavar='N', help='side that they are read at, in pixels')
     g.add_argument('--on-bad', choices=('raise', 'skip'), help='a file that cannot be used (raise)')
     _elsewhere(p)
     p = _command(sub, 'predict', predict_command, 'predict the classes of pictures', [

@@ -1,6 +1,7 @@
 """A device that is not the CPU, on a machine that has none: its tensors keep their numbers on the CPU and refuse what a
 GPU refuses: to be computed with tensors of the CPU, to become NumPy arrays. What runs here has no tensor on the wrong
 side; that it computes the same on a real GPU is what `benchmarks/parity.py` checks."""
+import sys
 import numpy as np
 import pytest
 import torch
@@ -10,9 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from noisylab.training import prediction as inference
-from noisylab.training import spec
-from noisylab.training import step
+from noisylab.training import prediction, step
 from noisylab.data.sources import load
 from noisylab.session.fork import capture_state, replay_folder, take_over_state
 from noisylab.session.observer import FrameRecorder, make_frame, quick_snapshot, choose_watched
@@ -79,9 +78,10 @@ class Asking(TorchFunctionMode):
 @pytest.fixture
 def device(monkeypatch):
     "The name of the device, to which a `Spec` and `predict` may be sent."
-    real, fused = spec.resolve_device, optimizer._get_fused_kernels_supported_devices
-    for module in spec, inference:
-        monkeypatch.setattr(module, 'device_of', lambda name: name if name == THERE else real(name))
+    real, fused = prediction.resolve_device, optimizer._get_fused_kernels_supported_devices
+    for module in [m for name, m in sys.modules.items() if name.startswith('noisylab.')]:
+        if getattr(module, 'resolve_device', None) is real:
+            monkeypatch.setattr(module, 'resolve_device', lambda name: name if name == THERE else real(name))
     monkeypatch.setattr(optimizer, '_get_fused_kernels_supported_devices', lambda: [*fused(), THERE])
     autocast = step.autocast
     monkeypatch.setattr(step, 'autocast', lambda d, p: autocast('cpu', p))

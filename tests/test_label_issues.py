@@ -140,7 +140,7 @@ def test_large_pictures_are_read_smaller(tmp_path, monkeypatch):
         Image.new('RGB', (90, 90), (i*30, 0, 0)).save(tmp_path/'ab'[i % 2]/f'{i}.png')
     one = lambda images, *args, **kw: train_tracked(images, replace(SPEC, epochs=1, batch=4), progress=False)
     monkeypatch.setattr('noisylab.label_issues.find.train_tracked', one)
-    found = find_label_issues(tmp_path, progress=False, device='cpu')
+    found = find_label_issues(tmp_path, progress=False, device='cpu', backbone=None)
     assert found.images.shape == (3, 64, 64) and any(n.startswith('size = 64: 90 pixels a side') for n in found.notes)
 
 
@@ -158,7 +158,8 @@ def test_only_what_is_likely_is_mended_unasked(images):
     given, other = images.labels.numpy(), (images.labels.numpy() + 1) % 10
     says = lambda top, to: (1 - top)/(C - 1)*(1 - np.eye(C)[to]) + top*np.eye(C)[to]
     at = np.arange(n) % 10 == 0
-    found = find_label_issues(images, probabilities=np.where(at[:, None], says(.95, other), says(.9, given)), share=.1)
+    p = np.where(at[:, None], says(.95, other), says(.9, given))
+    found = find_label_issues(images, probabilities=p, share=.1)
     assert set(found.index) == set(np.flatnonzero(at)) and len(found.changes()) == at.sum()
     unlikely = replace(found, p_suggested=found.p_suggested/3)
     assert not unlikely.changes()

@@ -21,7 +21,11 @@ from ..errors import UserError
 from ..data.validation import WriteError
 from ..data.images import Images
 from ..data.datasets import find_dataset
+from ..data.files import reader_count
 from ..data.sources import load_all
+from ..models.features import compute_features
+from ..models.pretrained import BACKBONES, load_backbone
+from ..models.robust_net import TINY_SIDE
 from ..metrics.tracker import Tracker
 from ..training.defaults import label_issue_advice, survey_images
 from ..training.evaluation import network_outputs
@@ -274,6 +278,25 @@ def _by_training(source, spec, folds, out, share, progress, device, epochs, read
     notes = f'found by {how}: {spec.method}, {spec.epochs or len(said.loss)} epochs', *lines
     return issues_from_dynamics(images, said, share, notes, features, folds is not None)
 
+def _by_backbone(source, backbone, share, progress, device, reading, seed, keep):
+    "Judge by the features of a pretrained network; None: nobody asked for one, and the images are tiny."
+    if isinstance(source, Images): images = _loaded(source, Spec(), **reading)
+    elif find_dataset(str(source)): images = _loaded(source, Spec(), **reading)
+    else: images = None
+    if backbone == 'auto' and images is not None and images.shape[1] <= TINY_SIDE: return None
+    network = load_backbone(backbone)
+    if images is None: images = _loaded(source, Spec(), **reading | dict(size=reading['size'] or network.side))
+    _usable(images)
+    named = isinstance(backbone, str) and BACKBONES.get(backbone)
+    why = named.why if named else 'as asked'
+    if backbone == 'auto': why = 'the first of models.pretrained.BACKBONES that is here'
+    lines = _told([f'backbone = {network.name}, {network.side} pixels: {why}'], images, progress)
+    workers = 0 if images.in_memory else reader_count()
+    x = compute_features(images, network, keep, progress, resolve_device(device), workers=workers)
+    judged = judge_features(x, images.labels.cpu().numpy(), images.n_classes, seed=seed)
+    notes = 'found by features of a pretrained network, and heads trained against the noise', *lines
+    return rank_issues(images, judged, share, (*notes, *_left_out(images)), _kept_features(x))
+
 def _kept_features(x):
     "Features as they are kept for neighbours and a map; None where they need more than `FEATURE_MEMORY`."
     x = np.asarray(x)
@@ -295,8 +318,10 @@ def find_label_issues(
     features: Any = None,           # N×D numbers of a network that was not trained on these labels
     probabilities: Any = None,      # N×C, of a network that was not trained on these images
     labels: Any = None,             # N int, the given labels (−1: unlabelled); None: those of the images
+    backbone: Any = 'auto',         # a pretrained network, see `load_backbone`; None: train from scratch
     classes: tuple | None = None,   # C names, with `labels`
     seed: int = 0,                  # of the judge's folds
+    keep: str | Path | None = None,     # folder of the backbone's features; None: see `models.features`
     **parts,                        # `net`, `layer`, `method`, as of `Trainer`
 ) -> LabelIssues:
     "List the labels that look wrong, the most doubted first."
@@ -322,4 +347,10 @@ def find_label_issues(
     if isinstance(source, (str, Path)) and Path(source, 'spec.json').exists():
         return run_label_issues(source, share, None if device == 'auto' else device)
     if source is None: raise UserError('nothing to judge; images, a folder, features= or probabilities= was expected')
+    asked = spec is not None or folds is not None or epochs is not None or out is not None or bool(parts)
+    if backbone is not None and not (asked and backbone == 'auto'):
+        if asked: raise UserError('a backbone is not trained; without spec, folds, epochs, out, or backbone=None, '
+                                  'expected')
+        judged = _by_backbone(source, backbone, share, progress, device, reading, seed, keep)
+        if judged is not None: return judged
     return _by_training(source, spec, folds, out, share, progress, device, epochs, reading, parts)

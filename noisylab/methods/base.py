@@ -180,10 +180,9 @@ class LossMethod(Method):
         return res
 
     def author(self, n_classes): return AUTHOR_TRAINING
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor: return self.function(logits, labels)
     def terms(self, net, b, s):
-        name = getattr(self.function or type(self), '__name__', 'own').lower()
-        return {name: self.loss(net(b.weak).logits.float(), b.labels)}
+        name = getattr(self.function, '__name__', 'own').lower()
+        return {name: self.function(net(b.weak).logits.float(), b.labels)}
 
 # %% ../../nbs/03_methods/03_base.ipynb #38d5e656
 METHODS = {                 # name → (class or 'module:Class', settings that differ from its defaults)
@@ -201,7 +200,7 @@ METHODS = {                 # name → (class or 'module:Class', settings that d
     'pencil':         ('baselines:PENCIL', {}),
     'pencil_summed':  ('baselines:PENCIL', dict(summed=True)),
     'elr':            ('rivals:ELR', {}),
-    'elr_forward':    ('rivals:ELRForward', {}),
+    'elr_forward':    ('rivals:ELR', dict(forward=True)),
     'sop':            ('rivals:SOP', dict(w_consistency=0., w_balance=0.)),
     'sop_plus':       ('rivals:SOP', {}),
     'mixup':          ('rivals:Mixup', {}),
