@@ -63,9 +63,11 @@ class TrackHeldOut:
     ):
         self.held, self.tracker = held, Tracker(len(held), held.n_classes)
 
-    def on_start(self, trainer):    # of a run that goes on from its folder
+    def on_start(self, trainer):    # of a run that goes on from its folder, or was cut off just here
         if self.tracker.epoch == trainer.epoch: return
-        self.tracker = Tracker.load(trainer.out/f'held-{trainer.epoch}.npz')
+        file = trainer.out and trainer.out/f'held-{trainer.epoch}.npz'
+        if self.tracker.epoch == trainer.epoch - 1 and not (file and file.exists()): return self.on_epoch_end(trainer)
+        self.tracker = Tracker.load(file)
 
     def on_epoch_end(self, trainer):
         said = network_outputs(trainer, self.held)['logits']

@@ -72,11 +72,11 @@ class Checkpointer:
 
 class Recorder:
     "Writes `history.jsonl` after every epoch that is measured, and `result.json` at the end."
+    def on_start(self, trainer):    # of a run that is done: the disk may have been full
+        if trainer.out and trainer.done and not (trainer.out/'result.json').exists(): trainer.save()
+
     def on_epoch_end(self, trainer):
         if trainer.out and trainer.latest: write_history(trainer, trainer.out)
-
-    def on_end(self, trainer):      # the disk may have been full
-        if trainer.out and trainer.done and not (trainer.out/'result.json').exists(): trainer.save()
 
 def write_history(
     trainer,            # a `Trainer`
