@@ -490,8 +490,8 @@ WRITES = {
     'spec on a full disk':       (lambda d: (full(d/'new'/'spec.json'), Trainer(RUN, out=d/'new')), 'No space left'),
     'predictions on a full disk': (lambda d: (full(d/'p.csv'), predict_one(d).to_csv(d/'p.csv')), 'No space left'),
     'a run in a file':           (lambda d: Trainer(RUN, out=d/'run'/'spec.json'), 'could not be written'),
-    'a run below a device':      (lambda d: Trainer(RUN, '/dev/null/run'), 'could not be written'),
-    'a run where nothing can be made': (lambda d: Trainer(RUN, '/proc/run'), 'could not be written'),
+    'a run below a device':      (lambda d: Trainer(RUN, out='/dev/null/run'), 'could not be written'),
+    'a run where nothing can be made': (lambda d: Trainer(RUN, out='/proc/run'), 'could not be written'),
     'a run over a run':          (lambda d: Trainer(RUN, out=d/'run'), 'holds a run already'),
     'predictions as a folder':   (lambda d: predict_one(d).to_csv(d), 'could not be written')}
 cases('write', WRITES, lambda place, do: lambda: do(place))
