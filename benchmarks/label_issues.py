@@ -24,7 +24,7 @@ from noisylab.label_issues.find import find_label_issues
 from noisylab.label_issues.judge import HeadLoss, held_out_logits, make_folds, standardize
 from noisylab.models.features import compute_features
 from noisylab.models.pretrained import load_backbone
-from noisylab.training.spec import describe_hardware, git_commit
+from noisylab.training.environment import describe_hardware, git_commit
 
 SETTINGS = {        # name → data, images, noise, rate, more
     'clean': ('cifar10', 10_000, 'none', 0., {}), '1% wrong': ('cifar10', 10_000, 'symmetric', .01, {}),

@@ -76,6 +76,7 @@ class Method:
     holdout: ClassVar[float] = 0.   # share of the training images it needs held out, with their given labels
     passes_per_step: ClassVar[float] = 1.   # cost of a step; cross-entropy's pass forward and back is 1
     views: ClassVar[tuple] = ('weak',)      # the fields of `Batch` that it looks at: 'weak', 'strong', 'strong2'
+    average: ClassVar[float] = 0.   # decay of the moving average of weights that predicts; 0: weights as they are
     stage: ClassVar[int] = 0        # number of the phase that runs, set by the trainer before `on_epoch`
 
     def phases(self, n_classes: int) -> tuple: return DEFAULT_PHASE,
@@ -150,13 +151,17 @@ class CE(Method):
     "Cross-entropy with the given labels."
     paper: ClassVar[str] = 'Tai et al. 2023, section 4'
     view: str = 'weak'      # the view that is classified: 'weak', x, or 'strong', T(x)
+    label_smoothing: float = 0.     # share of a label that is spread over all classes, 0..1
 
     @property
     def views(self): return self.view,
-    def check(self): check_choices(self, view=('weak', 'strong'))
+    def check(self):
+        check_choices(self, view=('weak', 'strong'))
+        check_ranges(self, label_smoothing=(0, 1))
 
     def terms(self, net, b, s):
-        return {'ce': F.cross_entropy(net(getattr(b, self.view)).logits.float(), b.labels)}
+        logits = net(getattr(b, self.view)).logits.float()
+        return {'ce': F.cross_entropy(logits, b.labels, label_smoothing=self.label_smoothing)}
 
 # %% ../../nbs/03_methods/03_base.ipynb #8d056454
 AUTHOR_TRAINING = dict(batch=128, momentum=.9, weight_decay=1e-4)      # section 4's, and that of most authors
@@ -202,6 +207,8 @@ METHODS = {                 # name → (class or 'module:Class', settings that d
     'mixup':          ('rivals:Mixup', {}),
     'nce_rce':        ('rivals:NCERCE', {}),
     'coteaching':     ('rivals:CoTeaching', {}),
+    'ssr':            ('rivals:SSR', {}),
+    'regce':          ('rivals:RegCE', {}),
     'paper':          ('paper:Paper', {}),
     'balanced':       ('paper:Paper', dict(w_cluster=0., alpha_hold=.3, pseudo='weak', tau=2.)),
 }.items()}
