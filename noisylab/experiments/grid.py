@@ -22,7 +22,9 @@ from ..errors import UserError
 from ..methods.base import make_method
 from ..models.robust_net import TINY_SIDE
 from .runner import WHERE_FIELDS, process_pool, run_jobs, run_spec
-from ..training.spec import SCHEDULE_FIELDS, Spec, usable_cores, spec_from_dict
+from ..training.defaults import SCHEDULE_FIELDS
+from ..training.environment import usable_cores
+from ..training.spec import Spec, spec_from_dict
 
 # %% ../../nbs/10_experiments/02_grid.ipynb #84d15e44
 @dataclass(frozen=True)

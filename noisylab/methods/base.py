@@ -151,13 +151,17 @@ class CE(Method):
     "Cross-entropy with the given labels."
     paper: ClassVar[str] = 'Tai et al. 2023, section 4'
     view: str = 'weak'      # the view that is classified: 'weak', x, or 'strong', T(x)
+    label_smoothing: float = 0.     # share of a label that is spread over all classes, 0..1
 
     @property
     def views(self): return self.view,
-    def check(self): check_choices(self, view=('weak', 'strong'))
+    def check(self):
+        check_choices(self, view=('weak', 'strong'))
+        check_ranges(self, label_smoothing=(0, 1))
 
     def terms(self, net, b, s):
-        return {'ce': F.cross_entropy(net(getattr(b, self.view)).logits.float(), b.labels)}
+        logits = net(getattr(b, self.view)).logits.float()
+        return {'ce': F.cross_entropy(logits, b.labels, label_smoothing=self.label_smoothing)}
 
 # %% ../../nbs/03_methods/03_base.ipynb #8d056454
 AUTHOR_TRAINING = dict(batch=128, momentum=.9, weight_decay=1e-4)      # section 4's, and that of most authors
