@@ -9,6 +9,7 @@ import torch
 from noisylab.methods.base import METHODS, Batch, TrainPredictions, make_method
 from noisylab.methods.rival_losses import beta_draws
 from noisylab.models.robust_net import make_model
+from noisylab.training.trainer import Trainer
 
 N, C, SIZE, LR = 96, 5, 32, .05
 GEN = torch.Generator().manual_seed(3)
@@ -193,3 +194,17 @@ def test_the_matrix_of_elr_forward_is_that_of_em():
     m.begin(C, 200, 'cpu'); m.plan([0, 1, 2])
     m.on_epoch(1, lambda which: TrainPredictions(torch.arange(200), torch.from_numpy(p), torch.from_numpy(y)))
     assert np.allclose(m.matrix.numpy(), T, atol=1e-5)
+
+@pytest.mark.parametrize('name', CASES)
+def test_resumes_to_the_same_bits_in_the_middle_of_an_epoch(name, tmp_path):
+    run = dict(method=name, noise='symmetric', rate=.4, train_size=90, batch=32, epochs=3, device='cpu', seed=1)
+    whole, part = Trainer('digits', **run), Trainer('digits', out=tmp_path/'run', **run)
+    for _ in whole.steps(): pass
+    for step in part.steps():
+        if step == whole.steps_per_epoch + 1: part.save(); break
+    again = Trainer.resume(tmp_path/'run')
+    for _ in again.steps(): pass
+    for a, b in ((whole.net, again.net), (whole.evaluated, again.evaluated)):
+        assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+    for k, v in whole.method.learned().items(): assert torch.equal(v, again.method.learned()[k]), k
+    assert (whole.evaluated is not whole.net) == (name == 'regce'), 'averaged weights predict'
