@@ -9,12 +9,12 @@ __all__ = ['DEFAULT_PHASE', 'AUTHOR_TRAINING', 'METHODS', 'Batch', 'Phase', 'pha
 # %% ../../nbs/03_methods/03_base.ipynb #5ecd687d
 import math
 from dataclasses import asdict, dataclass, fields
-from importlib import import_module
 from typing import Callable, ClassVar, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..data.validation import import_named, is_named
 from ..errors import UserError
 from ..models.robust_net import RobustNet
 
@@ -186,7 +186,7 @@ class LossMethod(Method):
         return {name: self.function(net(b.weak).logits.float(), b.labels)}
 
 # %% ../../nbs/03_methods/03_base.ipynb #38d5e656
-METHODS = {                 # name → (class or 'module:Class', settings that differ from its defaults)
+METHODS = {     # name → (class, function or 'module:name', settings that differ from its defaults)
     'ce':             (CE, {}),
     'ce_augmented':   (CE, dict(view='strong')),
 } | {name: (f'noisylab.methods.{where}', own) for name, (where, own) in {
@@ -213,21 +213,28 @@ METHODS = {                 # name → (class or 'module:Class', settings that d
     'balanced':       ('paper:Paper', dict(w_cluster=0., alpha_hold=.3, pseudo='weak', tau=2.)),
 }.items()}
 
+def _method_class(found, name):
+    "(class, settings) of what a name stands for."
+    if isinstance(found, Method): return type(found), found.settings()
+    if isinstance(found, type) and issubclass(found, Method): return found, {}
+    if isinstance(found, type) or not callable(found):
+        raise UserError(f'method {name!r} is {found!r:.60}; expected a Method, or a function (logits, labels) → loss')
+    return type('OwnLoss', (LossMethod,), dict(function=staticmethod(found))), {}
+
 def find_method(
-    name: str,      # one of `METHODS`
+    name: str,      # one of `METHODS`, or 'module:name' of a `Method` or of a function (logits, labels) → loss
 ) -> tuple:         # (class, settings that differ from its defaults)
     "The class behind a name."
+    if is_named(name): return _method_class(import_named(name, 'method'), name)
     if not isinstance(name, str) or name not in METHODS:
-        raise UserError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}")
-    cls, own = METHODS[name]
-    if isinstance(cls, str):
-        module, cls = cls.split(':')
-        cls = getattr(import_module(module), cls)
-    return cls, own
+        raise UserError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}, or 'module:name'")
+    found, own = METHODS[name]
+    cls, its = _method_class(import_named(found, 'method') if isinstance(found, str) else found, name)
+    return cls, its | own
 
 # %% ../../nbs/03_methods/03_base.ipynb #f604bb1f
 def make_method(
-    name: str,      # one of `METHODS`
+    name: str,      # as of `find_method`
     **settings,     # that differ from the method's own
 ) -> Method:
     "A method by name."

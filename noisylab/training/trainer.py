@@ -89,6 +89,7 @@ def read_request(
     if isinstance(m, type) and issubclass(m, Method): parts['method'] = m(**given.pop('settings', {}))
     elif callable(m) and not isinstance(m, Method): parts['method'] = LossMethod.of(m)
     check_parts(**parts)
+    if 'noise' in parts: given['noise'] = OWN_PREFIX + getattr(parts['noise'], '__name__', 'noise')   # takes a rate
     if isinstance(spec, Spec): return (replace(spec, **given) if given else spec), parts
     if isinstance(spec, dict) and not {'train', 'test'} & spec.keys(): return spec_from_dict(spec | given), parts
     if spec is None and 'data' in given: spec = given.pop('data')
