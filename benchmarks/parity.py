@@ -169,7 +169,7 @@ def compiled_steps_stay_near(b):
 def measuring_gives_the_cpus_numbers(b):
     t, cpu = b.curve('ce')[0], b.trainer('ce', device='cpu')
     cpu.net.load_state_dict(t.net.state_dict())
-    ours, theirs = (network_outputs(v, v.test)['logits'].cpu() for v in (t, cpu))
+    ours, theirs = (network_outputs(v, v.data.test)['logits'].cpu() for v in (t, cpu))
     off = float((ours - theirs).abs().max()/theirs.abs().max())
     same = float((ours.argmax(1) == theirs.argmax(1)).float().mean())
     said = f"logits off by {off:.1e} of the largest (< 1e-3), {same:.1%} of classes the same"

@@ -385,7 +385,8 @@ cases('Trainer', {
     'net of other classes': (lambda d: Trainer(RUN, net=torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3))),
                              '3 logits'),
-    'a dict':       (lambda d: Trainer({'epochs': 1}), 'spec is a dict'),
+    'a dict of no spec': (lambda d: Trainer({'epoch': 1}), "no field 'epoch'"),
+    'a list':       (lambda d: Trainer([1]), 'a list'),
     'checkpoint':   (lambda d: Trainer(RUN, out=d/'run', checkpoint_every=0), 'checkpoint_every=0'),
     'change epochs': (lambda d: Trainer(RUN).change(epochs=3), "'epochs' can't change"),
     'change lr':    (lambda d: Trainer(RUN).change(lr=float('nan')), 'lr=nan'),
@@ -490,8 +491,8 @@ WRITES = {
     'spec on a full disk':       (lambda d: (full(d/'new'/'spec.json'), Trainer(RUN, out=d/'new')), 'No space left'),
     'predictions on a full disk': (lambda d: (full(d/'p.csv'), predict_one(d).to_csv(d/'p.csv')), 'No space left'),
     'a run in a file':           (lambda d: Trainer(RUN, out=d/'run'/'spec.json'), 'could not be written'),
-    'a run below a device':      (lambda d: Trainer(RUN, '/dev/null/run'), 'could not be written'),
-    'a run where nothing can be made': (lambda d: Trainer(RUN, '/proc/run'), 'could not be written'),
+    'a run below a device':      (lambda d: Trainer(RUN, out='/dev/null/run'), 'could not be written'),
+    'a run where nothing can be made': (lambda d: Trainer(RUN, out='/proc/run'), 'could not be written'),
     'a run over a run':          (lambda d: Trainer(RUN, out=d/'run'), 'holds a run already'),
     'predictions as a folder':   (lambda d: predict_one(d).to_csv(d), 'could not be written')}
 cases('write', WRITES, lambda place, do: lambda: do(place))

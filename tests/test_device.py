@@ -120,7 +120,7 @@ def test_looking_steering_keeping_and_forking(device, tmp_path):
     want = predict(tmp_path/'run', t.data.test, device='cpu')
     for d in 'cpu', device:
         r = Trainer.resume(tmp_path/'run', device=d)
-        assert r.spec.device == d and np.array_equal(predict(tmp_path/'run', r.test, device=d).probs, want.probs)
+        assert r.spec.device == d and np.array_equal(predict(tmp_path/'run', r.data.test, device=d).probs, want.probs)
     assert replay_folder(tmp_path/'run')[1] == [] and len(run_label_issues(tmp_path/'run').scores) == 100
     for settings in None, dict(method='ce'):
         f = Trainer(Spec(device=device, **SPEC | dict(method='paper' if settings is None else 'ce', epochs=4)))

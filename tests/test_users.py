@@ -145,7 +145,7 @@ def test_where_no_widget_can_be_drawn_there_are_words():
 
 def test_a_run_of_a_device_that_is_not_here_goes_on_on_the_cpu(tmp_path, capsys):
     run = tmp_path/'run'
-    Trainer(Spec(epochs=1, train_size=60, device='cpu'), run).fit(progress=False)
+    Trainer(Spec(epochs=1, train_size=60, device='cpu'), out=run).fit(progress=False)
     st = torch.load(run/'checkpoint.pt', weights_only=True)
     st['spec'].update(device='cuda:99', engine='graph'); torch.save(st, run/'checkpoint.pt')
     for what in 'replay', 'issues', 'report', 'train --resume --out':

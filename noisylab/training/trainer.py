@@ -33,7 +33,7 @@ from ..models.random_numbers import seeded
 from ..models.robust_net import FeatureTap, memory_format, model_cost, see_images, split_weights
 from .batches import Batches, prepare_data
 from .callbacks import Checkpointer, Progress, Recorder, TrackSamples
-from .callbacks import make_callbacks, notify, write_history
+from .callbacks import make_callbacks, notify, write_history, write_result
 from .checkpoint import load_handed_over, read_checkpoint, restore_state, training_state
 from .defaults import advise
 from .environment import describe_hardware, git_commit, package_versions
@@ -387,8 +387,9 @@ class Trainer:
             self.check_finite()
             st = training_state(self)
             write_atomic(folder/'spec.json', self.spec.to_json())
-            write_atomic(folder/'checkpoint.pt', lambda path: torch.save(st, path))
             write_history(self, folder)
+            write_atomic(folder/'checkpoint.pt', lambda path: torch.save(st, path))
+            write_result(self, folder)
 
 # %% ../../nbs/05_training/11_trainer.ipynb #39d8cd2a
 def named_schedule(
