@@ -63,7 +63,7 @@ class NoReplay(Traced):
 def record(t, tape=Traced):
     "Let `t` go on with recorded steps."
     sums, parts = t.take_step.sums, (t.net, t.method, t.optimizer, t.spec.batch, t.spec.precision)
-    t.take_step = TrainStep(*parts, average=t.spec.average)
+    t.take_step = TrainStep(*parts, average=t.take_step.average)
     t.take_step.recording = StepRecording(t.take_step, tape(t))
     t.take_step.sums = sums
     t.spec = replace(t.spec, engine='graph')        # as on a GPU
@@ -84,7 +84,8 @@ def same(spec, change=lambda t: None, tape=Traced, **parts):
 
 @pytest.mark.parametrize('method, times', [('ce', 1), ('paper', 1), ('balanced', 1), ('gce_truncated', 2),
                                            ('forward', 2), ('jo', 3), ('pencil', 3), ('elr', 1), ('elr_forward', 2),
-                                           ('mixup', 1), ('nce_rce', 1), ('coteaching', 1), ('ssr', 1), ('regce', 1)])
+                                           ('sop_plus', 1), ('mixup', 1), ('nce_rce', 1), ('coteaching', 1),
+                                           ('ssr', 1), ('regce', 1)])
 def test_every_kind_of_procedure(method, times):
     t = same(Spec(method=method, **SPEC))
     tape = t.take_step.recording.tape

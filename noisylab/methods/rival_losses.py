@@ -44,11 +44,12 @@ def sop_terms(
     eps: float = 1e-4,              # smallest probability
 ) -> dict:                          # of terms: SOP's are `ce` and `mse`, SOP+ adds `consistency` and `balance`
     "SOP's terms, unweighted."
-    y, p = F.one_hot(labels, logits.shape[1]).to(logits), logits.softmax(1)
+    hot = lambda places: torch.zeros_like(logits).scatter(1, places[:, None], 1.)      # F.one_hot looks at values
+    y, p = hot(labels), logits.softmax(1)
     extra, missing = (u.square()*y).clamp(max=1), (v.square()*(1 - y)).clamp(max=1)
     q = (p + extra - missing.detach()).clamp_min(eps)
     q = (q/q.sum(1, keepdim=True)).clamp(eps, 1)
-    chosen = F.one_hot(p.argmax(1), logits.shape[1]).to(logits)
+    chosen = hot(p.argmax(1))
     res = dict(ce=-q.gather(1, labels[:, None]).log().mean(), mse=(chosen + extra - missing - y).square().sum(1).mean(),
                balance=-q.mean(0).clamp(eps, 1).log().mean())
     if other is not None: res['consistency'] = F.kl_div(F.log_softmax(other, 1), p.detach(), reduction='batchmean')
