@@ -385,7 +385,8 @@ cases('Trainer', {
     'net of other classes': (lambda d: Trainer(RUN, net=torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3))),
                              '3 logits'),
-    'a dict':       (lambda d: Trainer({'epochs': 1}), 'spec is a dict'),
+    'a dict':       (lambda d: Trainer({'epoch': 1}), "no field 'epoch'"),
+    'a number':     (lambda d: Trainer(3), 'int'),
     'checkpoint':   (lambda d: Trainer(RUN, out=d/'run', checkpoint_every=0), 'checkpoint_every=0'),
     'change epochs': (lambda d: Trainer(RUN).change(epochs=3), "'epochs' can't change"),
     'change lr':    (lambda d: Trainer(RUN).change(lr=float('nan')), 'lr=nan'),

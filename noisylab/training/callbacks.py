@@ -71,7 +71,7 @@ class Checkpointer:
         if trainer.out and trainer.stopped and not trainer.done: trainer.save()
 
 class Recorder:
-    "Writes `history.jsonl` after every epoch that is measured, and `result.json` at the end."
+    "Writes `history.jsonl` after every epoch that is measured; sees to `result.json`, which `save` writes."
     def on_start(self, trainer):    # of a run that is done: the disk may have been full
         if trainer.out and trainer.done and not (trainer.out/'result.json').exists(): trainer.save()
 
@@ -82,9 +82,8 @@ def write_history(
     trainer,            # a `Trainer`
     folder: Path,
 ):
-    "Write the records so far, one JSON object a line, and the result if the training is done."
+    "Write the records so far, one JSON object a line."
     write_atomic(folder/'history.jsonl', ''.join(json.dumps(r) + '\n' for r in trainer.history))
-    if trainer.done and trainer.history: write_atomic(folder/'result.json', json.dumps(trainer.result(), indent=1))
 
 # %% ../../nbs/05_training/09_callbacks.ipynb #45679488
 class Progress:

@@ -7,6 +7,7 @@ __all__ = ['RUN_PARTS', 'NAMED_PARTS', 'LEARNED_SHARES', 'ROW_FIELDS', 'check_pa
            'Trainer', 'named_schedule', 'rebuild_trainer', 'result_row']
 
 # %% ../../nbs/05_training/11_trainer.ipynb #2700e9cf
+import json
 import time
 from bisect import bisect_right
 from contextlib import nullcontext
@@ -379,7 +380,7 @@ class Trainer:
         with self.lock: return result_row(self)
 
     def save(self, folder: str | Path | None = None):
-        "Write the checkpoint and the history, to the run folder or another."
+        "Write history, checkpoint and, of a run that is done, its result, to the run folder or another."
         if folder is None: folder = self.out
         if folder is None: raise UserError('save(folder) needs a folder: this run was started without out=')
         folder = as_path(folder, 'folder')
@@ -387,8 +388,9 @@ class Trainer:
             self.check_finite()
             st = training_state(self)
             write_atomic(folder/'spec.json', self.spec.to_json())
-            write_atomic(folder/'checkpoint.pt', lambda path: torch.save(st, path))
             write_history(self, folder)
+            write_atomic(folder/'checkpoint.pt', lambda path: torch.save(st, path))
+            if self.done and self.history: write_atomic(folder/'result.json', json.dumps(self.result(), indent=1))
 
 # %% ../../nbs/05_training/11_trainer.ipynb #39d8cd2a
 def named_schedule(
