@@ -25,23 +25,16 @@ from typing import get_args
 
 # %% ../nbs/11_cli.ipynb #42d09aa8
 TRAIN_OPTIONS = {   # heading → field of `Spec` → what it means, in a line of a terminal
-    'data': dict(
+    'images and labels': dict(
         data="digits, cifar10, …, a folder, a .csv, an .npz",
         root="folder of the named datasets",
-        train_size="this many training images, evenly over classes",
-        size="side of the images in pixels"),
-    'noise (none, if you ask for none)': dict(
         noise="symmetric, asymmetric, instance, human:worse, …",
         rate="share of labels made wrong, 0 to 1"),
-    'method and network': dict(
-        method="ce, paper, … (noisylab methods)",
-        model="auto, small, resnet18, torchvision's"),
     'training': dict(
+        method="noisylab methods lists them",
+        model="auto, small, resnet18, fastnet, torchvision's",
         epochs="(default: by the images)",
-        batch="(default: by the images)",
         lr="learning rate at the start",
-        schedule="step, cosine, linear, constant, author",
-        optimizer="sgd, adam, adamw",
         seed="of noise, weights, order and augmentation",
         device="auto, cpu, cuda")}
 
@@ -396,17 +389,17 @@ def _command(sub, name, func, what, examples, **more):
 def _train_parser(sub):
     from noisylab.training.spec import Spec
     p = _command(sub, 'train', train_command, 'train a classifier on noisy labels', [
-        '--noise symmetric --rate 0.8 --out runs/digits', '--data my_images/ --out runs/mine',
-        '--resume --out runs/mine'], usage='noisylab train [--out FOLDER] [options]', add_help=False)
-    p.description += ' For data, noise and model, module:name is something of your own.'
+        '--noise symmetric --rate 0.8 --out runs/digits', '--data my_images/ --out runs/mine'],
+        usage='noisylab train [--out FOLDER | --resume --out FOLDER] [options]', add_help=False)
+    p.description += ' NAME may be module:name, your own.'
     g, pairs = p.add_argument_group('run'), dict(action='append', default=[], metavar='K=V')
     g.add_argument('-h', '--help', action='help', help=argparse.SUPPRESS)
-    g.add_argument('--out', metavar='FOLDER', help='run folder (default: nothing is kept)')
-    g.add_argument('--resume', action='store_true', help='go on with the run in --out')
+    g.add_argument('--out', metavar='FOLDER', help='run folder (default: nothing is kept); --resume goes on with it')
+    g.add_argument('--resume', action='store_true', help=argparse.SUPPRESS)
     g.add_argument('--spec', metavar='FILE', help='start from a spec.json; other options override it')
-    g.add_argument('--checkpoint-every', type=_positive, metavar='N', help='epochs between checkpoints (10)')
+    g.add_argument('--checkpoint-every', type=_positive, metavar='N', help=argparse.SUPPRESS)
     g.add_argument('--frames', action='store_true', help="keep each epoch, for the slider of the report")
-    g.add_argument('--quiet', action='store_true', help='no progress bar')
+    g.add_argument('--quiet', action='store_true', help=argparse.SUPPRESS)
     default, types = {f.name: f.default for f in fields(Spec)}, option_types()
     def add(g, k, what):
         said = '' if default[k] in (None, MISSING) else f' ({default[k]})'
@@ -417,13 +410,13 @@ def _train_parser(sub):
         g = p.add_argument_group(heading)
         for k, what in options.items():
             if k in types: add(g, k, what)
-        if 'noise' in options: g.add_argument('--noise-set', **pairs, help='a further setting of the noise')
         if 'method' in options: g.add_argument('--set', **pairs, help='a setting of the method, as tau=1')
+    p.add_argument('--noise-set', **pairs, help=argparse.SUPPRESS)
     more = [k for k in types if not any(k in options for options in TRAIN_OPTIONS.values())]
     for k in more: add(p, k, argparse.SUPPRESS)
-    names = textwrap.wrap('more (see Spec): ' + ' '.join('--' + k.replace('_', '-') for k in more), 78,
-                          break_on_hyphens=False)
-    p.epilog = '\n'.join([*names, p.epilog])
+    names = ['quiet', 'checkpoint_every', 'noise_set', *more]
+    p.epilog = '\n'.join([*textwrap.wrap('more: ' + ' '.join('--' + k.replace('_', '-') for k in names), 78,
+                                         break_on_hyphens=False), p.epilog])
 
 # %% ../nbs/11_cli.ipynb #562362cc
 def _elsewhere(p):
@@ -436,33 +429,33 @@ def _elsewhere(p):
 def _judging_parsers(sub):
     p = _command(sub, 'issues', issues_command, 'list the labels that look wrong, the most doubted first', [
         'my_images/ --csv doubt.csv --html doubt.html', 'my_images/ --backbone timm:vit_small_patch14_dinov2',
-        'runs/mine --share 0.05'])
+        'runs/mine --share 0.05'], usage='noisylab issues RUN_OR_IMAGES [options]')
     p.add_argument('source', metavar='RUN_OR_IMAGES', help='a run folder, or images as for train')
     p.add_argument('--csv', metavar='FILE', help='write them all')
     p.add_argument('--html', metavar='FILE', help='write a page with the pictures')
     p.add_argument('--share', type=float, metavar='X', help='of the labels to list (default: as many as seem wrong)')
-    g = p.add_argument_group('images: judged by a pretrained network')
-    g.add_argument('--backbone', metavar='NAME', help="torchvision's, timm:NAME, module:name (default: the first known "
-                   'one that is here); none: by a training from scratch')
-    g = p.add_argument_group('images: judged by a training from scratch')
+    g = p.add_argument_group('images, judged by a pretrained network')
+    g.add_argument('--backbone', metavar='NAME', help="torchvision's, timm:NAME, module:name; none: train one here")
+    g.add_argument('--size', type=int, metavar='N', help='side that they are read at, in pixels')
+    g.add_argument('--on-bad', choices=('raise', 'skip'), metavar='WHAT', help='raise or skip bad files (raise)')
+    g = p.add_argument_group('images, with --backbone none')
     g.add_argument('--out', metavar='FOLDER', help='run folder, to go on with (default: not kept)')
     g.add_argument('--epochs', type=int, metavar='N', help='(default: by the number of images)')
-    g = p.add_argument_group('images, either way')
-    g.add_argument('--size', type=int, metavar='N', help='side that they are read at, in pixels')
-    g.add_argument('--on-bad', choices=('raise', 'skip'), help='a file that cannot be used (raise)')
     _elsewhere(p)
     p = _command(sub, 'predict', predict_command, 'predict the classes of pictures', [
-        'runs/mine new_images/ --csv new.csv'])
+        'runs/mine new_images/ --csv new.csv'], usage='noisylab predict RUN FOLDER_OR_IMAGE … [options]')
     p.add_argument('run', metavar='RUN', help='run folder')
     p.add_argument('images', nargs='+', metavar='FOLDER_OR_IMAGE', help='folders, searched through, and pictures')
     p.add_argument('--csv', metavar='FILE', help='write path, label, probability, second best')
-    p.add_argument('--on-bad', default='skip', choices=('skip', 'raise'), help='a file that cannot be used (skip)')
+    p.add_argument('--on-bad', default='skip', choices=('skip', 'raise'), metavar='WHAT',
+                   help='skip or raise: a file that cannot be used (skip)')
     p.add_argument('--device', default='auto', metavar='NAME', help='auto, cpu, cuda')
 
 def _grid_parser(sub):
     p = _command(sub, 'grid', grid_command, "run a grid of methods × noise × seeds, or show its rows", [
-        'paper-table1.toml --out results/table1.jsonl --workers 2 --dry-run',
-        'mine.toml --out results/mine.jsonl --ray auto', 'show results/table1.jsonl'])
+        'paper-table1 --out results/table1.jsonl --workers 2 --dry-run',
+        'mine.toml --out results/mine.jsonl --ray auto', 'show results/table1.jsonl'],
+        usage='noisylab grid FILE.toml --out ROWS.jsonl [options]\n       noisylab grid show ROWS.jsonl …')
     p.add_argument('file', metavar='FILE.toml', help='the grid: your file, one of ours, or the word show')
     p.add_argument('rows', nargs='*', metavar='ROWS.jsonl', help="after show: rows, set beside the paper's")
     p.add_argument('--out', metavar='ROWS.jsonl', help='rows go here, run folders beside it')
@@ -486,7 +479,7 @@ def make_parser() -> argparse.ArgumentParser:
     _train_parser(sub)
     _judging_parsers(sub)
     p = _command(sub, 'report', report_command, 'write finished runs as one HTML page', [
-        'runs/a runs/b --html report.html'])
+        'runs/a runs/b --html report.html'], usage='noisylab report RUN … [options]')
     p.add_argument('runs', nargs='+', metavar='RUN', help='run folders')
     p.add_argument('--html', metavar='FILE', help='the page (default: report.html in the first run)')
     _elsewhere(p)

@@ -24,7 +24,8 @@ class Traced:
     def tensors(self):
         "All that stays."
         t, take = self.trainer, self.trainer.take_step
-        own = [v for v in vars(t.method).values() if isinstance(v, torch.Tensor)]
+        table = getattr(t.method, 'table', None)      # of λ, of what mixes
+        own = [v for m in (t.method, table) if m for v in vars(m).values() if isinstance(v, torch.Tensor)]
         kept = [v for s in t.optimizer.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
         slow = [] if take.averaged is None else [take.share, *take.averaged.parameters(), *take.averaged.buffers()]
         held = [*t.net.parameters(), *t.net.buffers(), *kept, *slow, take.lr,
@@ -82,7 +83,8 @@ def same(spec, change=lambda t: None, tape=Traced, **parts):
     return b
 
 @pytest.mark.parametrize('method, times', [('ce', 1), ('paper', 1), ('balanced', 1), ('gce_truncated', 2),
-                                           ('forward', 2), ('jo', 3), ('pencil', 3)])
+                                           ('forward', 2), ('jo', 3), ('pencil', 3), ('elr', 1), ('elr_forward', 2),
+                                           ('mixup', 1), ('nce_rce', 1), ('coteaching', 1), ('ssr', 1), ('regce', 1)])
 def test_every_kind_of_procedure(method, times):
     t = same(Spec(method=method, **SPEC))
     tape = t.take_step.recording.tape

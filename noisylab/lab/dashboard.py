@@ -148,8 +148,9 @@ def as_run(
     if isinstance(d, Images): d, train = None, d
     if isinstance(d, (str, Path)): d, fields = None, fields | dict(data=str(d))
     if isinstance(d, dict): d = spec_from_dict(d)
-    if fields and (d is None or isinstance(d, Spec)):
-        d = spec_from_dict(fields if d is None else reopen_fields(asdict(d), fields))
+    if not isinstance(d, Spec | None):
+        raise UserError(f'{d!r:.60} is a {type(d).__name__}; expected a Spec, images, a dataset, a folder or a file')
+    if fields: d = spec_from_dict(fields if d is None else reopen_fields(asdict(d), fields))
     return d, train
 
 # %% ../../nbs/09_lab/02_dashboard.ipynb #7d0a398c

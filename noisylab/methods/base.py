@@ -76,6 +76,7 @@ class Method:
     holdout: ClassVar[float] = 0.   # share of the training images it needs held out, with their given labels
     passes_per_step: ClassVar[float] = 1.   # cost of a step; cross-entropy's pass forward and back is 1
     views: ClassVar[tuple] = ('weak',)      # the fields of `Batch` that it looks at: 'weak', 'strong', 'strong2'
+    average: ClassVar[float] = 0.   # decay of the moving average of weights that predicts; 0: weights as they are
     stage: ClassVar[int] = 0        # number of the phase that runs, set by the trainer before `on_epoch`
 
     def phases(self, n_classes: int) -> tuple: return DEFAULT_PHASE,
@@ -206,6 +207,8 @@ METHODS = {                 # name → (class or 'module:Class', settings that d
     'mixup':          ('rivals:Mixup', {}),
     'nce_rce':        ('rivals:NCERCE', {}),
     'coteaching':     ('rivals:CoTeaching', {}),
+    'ssr':            ('rivals:SSR', {}),
+    'regce':          ('rivals:RegCE', {}),
     'paper':          ('paper:Paper', {}),
     'balanced':       ('paper:Paper', dict(w_cluster=0., alpha_hold=.3, pseudo='weak', tau=2.)),
 }.items()}

@@ -169,7 +169,7 @@ class Trainer:
         self.foreign |= spec.engine == 'eager' and any(isinstance(m, FeatureTap) for m in self.net.modules())
         self.optimizer = make_optimizer(spec, self.net, self.method, own_optimizer)
         self.take_step = make_step(spec.engine, self.net, self.method, self.optimizer, spec.batch, spec.precision,
-                                   spec.average)
+                                   spec.average or self.method.average)
         n = len(self.data.fit_index)
         self.steps_per_epoch = -(-(n - (n % spec.batch == 1))//spec.batch)
         own_schedule = parts.get('lr_schedule') or named_schedule(spec.schedule)
