@@ -34,7 +34,7 @@ def test_resumes_in_any_stage_to_the_same_numbers(tmp_path, method, schedule):
     for cut in cuts:        # broken off at the start of each stage, and within its first epoch
         while parts.step < cut: next(parts.steps())
         parts.save(); parts = Trainer.resume(tmp_path/'a')
-        assert parts.step == cut and parts.method.stage == parts.stage
+        assert parts.step == cut and parts.method.stage == parts.phase
     for _ in parts.steps(): pass
     assert same(whole.net.state_dict(), parts.net.state_dict())
     assert same(whole.method.state(), parts.method.state()) and plain(whole.history) == plain(parts.history)
