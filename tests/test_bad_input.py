@@ -387,6 +387,7 @@ cases('Trainer', {
                              '3 logits'),
     'a dict of no spec': (lambda d: Trainer({'epoch': 1}), "no field 'epoch'"),
     'a list':       (lambda d: Trainer([1]), 'a list'),
+    'a number':     (lambda d: Trainer(3), 'int'),
     'checkpoint':   (lambda d: Trainer(RUN, out=d/'run', checkpoint_every=0), 'checkpoint_every=0'),
     'change epochs': (lambda d: Trainer(RUN).change(epochs=3), "'epochs' can't change"),
     'change lr':    (lambda d: Trainer(RUN).change(lr=float('nan')), 'lr=nan'),
