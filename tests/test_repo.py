@@ -66,6 +66,17 @@ def defined(name):
         if isinstance(node, ast.Assign): yield from (t.id for t in node.targets if isinstance(t, ast.Name))
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name): yield node.target.id
 
+def test_the_map_of_the_house_is_true():
+    "CONTRIBUTING.md shows each package with its modules, in their order."
+    text = re.search(r'## The map.*?```text\n(.*?)```', (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8'), re.S)[1]
+    shown = {line.split()[0]: line.split()[1:] for line in text.splitlines()}
+    packages = {}
+    for name in sorted(MODULES, key=MODULES.get):
+        package, _, module = name.partition('.')
+        packages.setdefault(package, []).extend([module] if module else [])
+    assert list(shown) == list(packages)
+    assert {k: v for k, v in packages.items() if v} == {k: shown[k] for k, v in packages.items() if v}
+
 def test_no_public_name_stands_in_two_modules():
     where = {}
     for name in MODULES:
