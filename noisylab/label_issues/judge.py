@@ -67,11 +67,13 @@ def make_folds(
     return res
 
 # %% ../../nbs/07_label_issues/02_judge.ipynb #6e7dd8e2
-def elr_gradient(strength: float = 3.) -> Callable:
-    "Gradient of the robust loss with respect to the logits; `strength` is the paper's λ."
-    def gradient(p, y):     # B×G×C, B
-        agree = p.square().sum(2, keepdim=True)
-        g = p - strength*p*(p - agree)/(1 - agree).clamp_min(1e-4)
+def elr_gradient(strength: float = 3., momentum: float = .7) -> Callable:
+    "Gradient of the robust loss with respect to the logits; `strength` is the paper's λ, `momentum` its β."
+    def gradient(p, y, n):     # B×G×C, B, the pass
+        first = momentum**n
+        target = (1 - first)*p + first/p.shape[2]
+        agree = (target*p).sum(2, keepdim=True)
+        g = p - strength*p*(target - agree)/(1 - agree).clamp_min(1e-4)
         g[torch.arange(len(y)), :, y] -= 1
         return g
     return gradient
@@ -79,7 +81,7 @@ def elr_gradient(strength: float = 3.) -> Callable:
 def forward_gradient(matrix: Tensor) -> Callable:   # C×C, P(given j | true i)
     "Gradient of the forward-corrected loss with respect to the logits."
     by_given = matrix.T.contiguous()
-    def gradient(p, y):
+    def gradient(p, y, n):
         q = p*by_given[y][:, None]
         return p - q/q.sum(2, keepdim=True).clamp_min(1e-9)
     return gradient
@@ -90,7 +92,7 @@ HEAD_MEMORY = 2**25     # weights of heads that are trained at once
 @dataclass(frozen=True)
 class HeadLoss:
     "How a head is trained."
-    gradient: Callable      # (p: B×G×C, labels: B) → B×G×C
+    gradient: Callable      # (p: B×G×C, labels: B, number of the pass, from 1) → B×G×C
     decay: float            # weight decay
     lr: float = .02         # learning rate at the start; it falls to 0 along a cosine
 
@@ -111,16 +113,17 @@ def train_heads(
     L, G, C, order = len(losses), len(folds), n_classes, torch.Generator().manual_seed(seed)
     batch = min(batch, len(used))
     per = len(used)//batch
-    total, step, fold_of = max(epochs*per, steps), 0, torch.tensor(list(folds))
+    total, step, n, fold_of = max(epochs*per, steps), 0, 0, torch.tensor(list(folds))
     W, b = torch.zeros(x.shape[1], L*G*C), torch.zeros(L*G*C)
     vW, vb, gW = torch.zeros_like(W), torch.zeros_like(b), torch.empty_like(W)
     spread = lambda v: torch.tensor(v).repeat_interleave(G*C)
     decay, lr = spread([o.decay for o in losses]), spread([o.lr for o in losses])
     while step < total:
+        n += 1
         for at in used[torch.randperm(len(used), generator=order)][:per*batch].split(batch):
             if step == total: break
             p = torch.addmm(b, x[at], W).view(-1, L, G, C).softmax(3)
-            g = torch.stack([o.gradient(p[:, i], y[at]) for i, o in enumerate(losses)], 1)
+            g = torch.stack([o.gradient(p[:, i], y[at], n) for i, o in enumerate(losses)], 1)
             trains = (leave_out[at][:, None] != fold_of).float()
             g = (g*(trains/trains.sum(0).clamp_min(1))[:, None, :, None]).flatten(1)
             torch.mm(x[at].T, g, out=gW).addcmul_(W, decay.expand_as(W))
