@@ -115,3 +115,14 @@ def test_a_network_of_ones_own_is_used_and_left_as_it_is(tmp_path, monkeypatch):
     with pytest.raises(UserError, match='features B×D were expected'):
         compute_features(images, load_backbone(lambda x: x.sum()), progress=False)
     with pytest.raises(UserError, match="has no 'edges'"): load_backbone('my_backbone:edges')
+
+
+@pytest.mark.parametrize('said, dtype', [('fp32', torch.float32), ('bf16', torch.bfloat16)])
+def test_one_switch_says_the_precision_of_features_too(monkeypatch, tmp_path, said, dtype):
+    monkeypatch.setenv('NOISYLAB_PRECISION', said)
+    seen = set()
+    def corners(x):
+        seen.add(x.dtype)
+        return x[:, :, ::4, ::4].flatten(1)
+    find_label_issues(pictures(40), backbone=Backbone('corners', corners, 16), keep=tmp_path, progress=False)
+    assert seen == {dtype}

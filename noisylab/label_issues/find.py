@@ -30,7 +30,7 @@ from ..metrics.tracker import Tracker
 from ..training.defaults import label_issue_advice, survey_images
 from ..training.evaluation import network_outputs
 from ..training.defaults import resolve_spec
-from ..training.environment import resolve_device
+from ..training.environment import auto_precision, resolve_device
 from ..training.spec import OWN_PREFIX, Spec
 from ..training.trainer import Trainer
 from .judge import judge_features, judge_probabilities, make_folds
@@ -282,9 +282,8 @@ def _by_training(source, spec, folds, out, share, progress, device, epochs, read
 
 def _by_backbone(source, backbone, share, progress, device, reading, seed, keep):
     "Judge by the features of a pretrained network; None: nobody asked for one, and the images are tiny."
-    if isinstance(source, Images): images = _loaded(source, Spec(), **reading)
-    elif find_dataset(str(source)): images = _loaded(source, Spec(), **reading)
-    else: images = None
+    known = isinstance(source, Images) or find_dataset(str(source))     # else what size to read it at is the backbone's
+    images = _loaded(source, Spec(), **reading) if known else None
     if backbone == 'auto' and images is not None and images.shape[1] <= TINY_SIDE: return None
     network = load_backbone(backbone)
     if images is None: images = _loaded(source, Spec(), **reading | dict(size=reading['size'] or network.side))
@@ -294,7 +293,9 @@ def _by_backbone(source, backbone, share, progress, device, reading, seed, keep)
     if backbone == 'auto': why = 'the first of models.pretrained.BACKBONES that is here'
     lines = _told([f'backbone = {network.name}, {network.side} pixels: {why}'], images, progress)
     workers = 0 if images.in_memory else reader_count()
-    x = compute_features(images, network, keep, progress, resolve_device(device), workers=workers)
+    device = resolve_device(device)
+    x = compute_features(images, network, keep, progress, device, workers=workers,
+                         precision=auto_precision(device, network.name))
     judged = judge_features(x, images.labels.cpu().numpy(), images.n_classes, seed=seed)
     notes = 'found by features of a pretrained network, and heads trained against the noise', *lines
     return rank_issues(images, judged, share, (*notes, *_left_out(images)), _kept_features(x))

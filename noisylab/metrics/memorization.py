@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['memorization_shares', 'count_in_use', 'entropy', 'describe_collapse', 'most_doubted', 'loss_histogram',
-           'believed_noise', 'count_changes', 'first_minimum', 'SampleViews']
+           'believed_noise', 'count_changes', 'moving_average', 'first_minimum', 'SampleViews']
 
 # %% ../../nbs/04_metrics/01_memorization.ipynb #e0293357
 from dataclasses import dataclass
@@ -109,14 +109,21 @@ def count_changes(
     before, now = pred[:-1], pred[1:]
     return ((before != now) & (before >= 0) & (now >= 0)).sum(1)
 
+def moving_average(
+    values: np.ndarray,
+    window: int,            # how many of them are averaged, up to each
+) -> np.ndarray:            # window-1 fewer
+    "Means of `window` values that follow one another."
+    sums = np.cumsum([0, *values], dtype=float)
+    return (sums[window:] - sums[:-window])/window
+
 def first_minimum(
     changes: np.ndarray,    # numbers, such as those of `count_changes`
     window: int = 3,        # how many of them are averaged, up to each
     patience: int = 5,      # how many later averages must be higher
 ) -> int | None:            # its place in `changes`; None: there is none yet
     "Where the moving average of `changes` has its first minimum."
-    sums = np.cumsum([0, *changes], dtype=float)
-    mean = (sums[window:] - sums[:-window])/window
+    mean = moving_average(changes, window)
     for i in range(len(mean) - patience):
         if mean[i] < mean[i + 1:i + 1 + patience].min(): return i + window - 1
 

@@ -38,9 +38,12 @@ def training_state(
 CHECKPOINT_CONTENT = dict(spec=dict, epoch=int, step=int, in_epoch=int, n_seen=int, seconds=float, sums=dict,
                           history=list, events=list, aim=dict, checksum=str, method=dict, net=dict, opt=dict)
 
-def read_checkpoint(folder) -> dict:
+def read_checkpoint(
+    folder: str | Path,             # of a run
+    name: str = 'checkpoint.pt',    # of the file
+) -> dict:
     "The checkpoint of a run folder."
-    path = as_path(folder, 'folder')/'checkpoint.pt'
+    path = as_path(folder, 'folder')/name
     if not path.exists():
         raise UserError(f'{path} does not exist; '
                         'expected a run folder that `noisylab train --out` or Trainer(out=...) wrote')
