@@ -26,8 +26,8 @@ export OMP_WAIT_POLICY           := passive
 DEAD    := http://127.0.0.1:9
 QUIETLY := http_proxy=$(DEAD) https_proxy=$(DEAD) HTTP_PROXY=$(DEAD) HTTPS_PROXY=$(DEAD) \
            no_proxy=localhost,127.0.0.1 NO_PROXY=localhost,127.0.0.1
-# What another machine would do: each precision that `auto` may mean (nbs/08_spec), one thread and two. The second time
-# only what trains: notebooks from 08 on, tests that are not marked `once`, no browser.
+# What another machine would do: each precision that `auto` may mean (nbs/05_training/02_spec), one thread and two. The second time
+# only what trains: notebooks from 05_training on, tests that are not marked `once`, no browser.
 FP32    := NOISYLAB_PRECISION=fp32 OMP_NUM_THREADS=1
 BF16    := NOISYLAB_PRECISION=bf16 OMP_NUM_THREADS=2
 
@@ -51,7 +51,7 @@ test-once: env-dev
 	@$(QUIETLY) $(FP32) $(BIN)/python -m pytest
 
 test-bf16: env-dev
-	@$(QUIETLY) $(BF16) $(BIN)/nbdev_test --n_workers 1 --timing --skip_file_re '^([_.]|0[0-7]_)'
+	@$(QUIETLY) $(BF16) $(BIN)/nbdev_test --n_workers 1 --timing --skip_folder_re '^([_.]|0[1-4]_)'
 	@$(QUIETLY) $(BF16) $(BIN)/python -m pytest -m 'not once and not browser'
 
 # An environment of its own, with the lower bounds of settings.ini.

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from noisylab.data.images import Images
-from noisylab.training.spec import git_commit, describe_hardware
+from noisylab.training.environment import describe_hardware, git_commit
 
 
 def parser(doc, **defaults):

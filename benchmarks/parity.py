@@ -12,7 +12,7 @@ import torch
 from _common import begin, images, parser
 from noisylab.training import step
 from noisylab.data.augment import DIGIT_OPS, OPS, OPS_CUTOUT, RandAugment, WeakAugment
-from noisylab.training.loop import network_outputs
+from noisylab.training.evaluation import network_outputs
 from noisylab.training.spec import Spec
 from noisylab.training.trainer import Trainer
 
@@ -43,15 +43,15 @@ class Bench:
                          watch=200, lr=.05, schedule='constant', eval_every=4, precision='fp32')
 
     def trainer(self, method='paper', out=None, **fields):
-        return Trainer(Spec(**self.base | dict(method=method, device=self.device) | fields), out,
+        return Trainer(Spec(**self.base | dict(method=method, device=self.device) | fields), out=out,
                        train=self.train, test=self.test)
 
     def curve(self, method='paper', **fields):
         "(the trainer, its loss at each of `steps` steps)"
         t, seen, before, of_epoch = self.trainer(method, **fields), [], 0., 0
         for n in t.steps():
-            total = float(t.take.sums['loss'])      # also there when the epoch is over: a method may hold images out
-            images = min(t.spec.batch, len(t.fit_index) - of_epoch)
+            total = float(t.take_step.sums['loss'])  # also there after the epoch: a method may hold images out
+            images = min(t.spec.batch, len(t.data.fit_index) - of_epoch)
             seen.append((total - before)/images)
             before, of_epoch = (total, of_epoch + images) if t.in_epoch else (0., 0)
             if n == self.steps: break
@@ -59,7 +59,7 @@ class Bench:
 
     def recorded(self, t):
         "Raise if the steps of `t`, which were to be recorded, were not."
-        if t.spec.engine != 'graph': raise RuntimeError(f'{t.spec.engine} instead of graph: {t.take.failed}')
+        if t.spec.engine != 'graph': raise RuntimeError(f'{t.spec.engine} instead of graph: {t.take_step.failed}')
         return t
 
     def off(self, method, **fields):
@@ -152,7 +152,7 @@ def what_cannot_be_recorded_or_replayed_is_trained_eagerly(b):
         if t.spec.engine != 'eager': wrong.append(f'{name} did not fail')
         if not torch.equal(eager, weights(t)): wrong.append(f'other bits after {name} failed')
         if torch.cuda.current_stream() != here: wrong.append(f'another stream after {name} failed')
-        print(f'          {name}: {t.take.failed}', flush=True)
+        print(f'          {name}: {t.take_step.failed}', flush=True)
     if not torch.equal(eager, weights(b.recorded(b.curve(engine='graph')[0]))): wrong.append('other bits afterwards')
     return not wrong, ', '.join(wrong) or 'the same bits, one warning each, and recorded again afterwards'
 
@@ -169,7 +169,7 @@ def compiled_steps_stay_near(b):
 def measuring_gives_the_cpus_numbers(b):
     t, cpu = b.curve('ce')[0], b.trainer('ce', device='cpu')
     cpu.net.load_state_dict(t.net.state_dict())
-    ours, theirs = (network_outputs(v, v.test)['logits'].cpu() for v in (t, cpu))
+    ours, theirs = (network_outputs(v, v.data.test)['logits'].cpu() for v in (t, cpu))
     off = float((ours - theirs).abs().max()/theirs.abs().max())
     same = float((ours.argmax(1) == theirs.argmax(1)).float().mean())
     said = f"logits off by {off:.1e} of the largest (< 1e-3), {same:.1%} of classes the same"

@@ -33,7 +33,7 @@ def main():
     def fed():
         index = torch.arange(len(train))
         feed = Batches(train, index, BATCH, WeakAugment(), RandAugment(), 0, next(epoch), str(device))
-        for _, weak, strong in iter(lambda: next(feed, None), None): normal(weak), normal(strong)
+        for _, weak, strong, _ in iter(lambda: next(feed, None), None): normal(weak), normal(strong)
 
     def loaded():
         for _, _, *views in theirs:

@@ -17,7 +17,7 @@ import torch
 
 from noisylab.errors import UserError
 from noisylab.experiments.grid import ResultTable
-from noisylab.training.spec import git_commit, describe_hardware, package_versions
+from noisylab.training.environment import describe_hardware, git_commit, package_versions
 from noisylab.training.trainer import Trainer
 
 POINTS = {  # point → what else it could mean: settings of the method, and `fields` of the spec
@@ -72,7 +72,7 @@ def agreement(table, key):
     "For each image held out: does the network say its given label? Kept beside the run, whose weights may go."
     path = table.folder/key/'agreement.npy'
     if not path.exists():
-        seen = Trainer.resume(table.folder/key, device='auto').seen_of('val')
+        seen = Trainer.resume(table.folder/key, device='auto').train_predictions('val')
         np.save(path, (seen.p.argmax(1) == seen.labels).cpu().numpy())
     return np.load(path).astype(float)
 

@@ -14,8 +14,10 @@ from _common import begin, images, last, parser, pixels, race, table, timed
 from _plain import PlainLoop
 from noisylab.training import step
 from noisylab.methods.base import Batch
-from noisylab.training.spec import Spec, auto_precision
-from noisylab.training.trainer import Trainer, measure_epoch
+from noisylab.training.environment import auto_precision
+from noisylab.training.spec import Spec
+from noisylab.training.evaluation import measure_epoch
+from noisylab.training.trainer import Trainer
 
 NEVER = 100_000
 
@@ -61,9 +63,9 @@ def flops(args, method):
     "Of a training step, forward and back, counted."
     run = trainer(args, method, precision='fp32', engine='eager')
     i = torch.arange(args.batch)
-    x, s = run.train.take(i), run.method.scalars(.5)
-    run.take.aim(.1, s)
-    with FlopCounterMode(display=False) as counter: run.take(Batch(i.to(run.spec.device), run.labels[i], x, x))
+    x, s = run.data.train.take(i), run.method.scalars(.5)
+    run.take_step.aim(.1, s)
+    with FlopCounterMode(display=False) as counter: run.take_step(Batch(i.to(run.spec.device), run.labels[i], x, x))
     return counter.get_total_flops()
 
 
@@ -100,7 +102,7 @@ def in_full(args, device):
         except RuntimeError as e:       # torch.compile without a C compiler, too little memory: the other lines stand
             print(f'{name:32} failed: {type(e).__name__}: {str(e).splitlines()[0]}', flush=True)
             return float('nan')
-        if run.take.failed: name += ': eager'
+        if run.take_step.failed: name += ': eager'
         share = flops(args, method)*run.steps_per_epoch/train/tops[run.spec.precision]
         print(f'{name:32}{train:10.2f}{measure:10.2f}{args.images/train:10,.0f}{memory/2**30:7.2f}{share:9.1%}'
               f'{300*(train + measure)/60:8.1f} min', flush=True)

@@ -11,7 +11,7 @@ import torch
 
 from _common import begin, images, last, parser
 from noisylab.metrics.embedding import neighborhood_preservation, tsne
-from noisylab.training.loop import network_outputs
+from noisylab.training.evaluation import network_outputs
 from noisylab.training.spec import Spec
 from noisylab.training.trainer import Trainer
 
@@ -22,7 +22,7 @@ def features(n):
     run = Trainer(Spec(noise='none', method='ce', model='resnet18', width=.25, epochs=5, batch=64, lr=.02, watch=10,
                        schedule='constant', device='cpu'), train=train, test=test)
     seen = []
-    run.on_epoch.append(lambda t: seen.append(network_outputs(t, t.train)['features'].numpy()))
+    run.callbacks.append(lambda t: seen.append(network_outputs(t, t.data.train)['features'].numpy()))
     run.fit(progress=False)
     return seen, what
 

@@ -25,23 +25,16 @@ from typing import get_args
 
 # %% ../nbs/11_cli.ipynb #42d09aa8
 TRAIN_OPTIONS = {   # heading → field of `Spec` → what it means, in a line of a terminal
-    'data': dict(
+    'images and labels': dict(
         data="digits, cifar10, …, a folder, a .csv, an .npz",
         root="folder of the named datasets",
-        train_size="this many training images, evenly over classes",
-        size="side of the images in pixels"),
-    'noise (none, if you ask for none)': dict(
         noise="symmetric, asymmetric, instance, human:worse, …",
         rate="share of labels made wrong, 0 to 1"),
-    'method and network': dict(
-        method="ce, paper, … (noisylab methods)",
-        model="auto, small, resnet18, torchvision's"),
     'training': dict(
+        method="noisylab methods lists them",
+        model="auto, small, resnet18, fastnet, torchvision's",
         epochs="(default: by the images)",
-        batch="(default: by the images)",
         lr="learning rate at the start",
-        schedule="step, cosine, constant, author",
-        optimizer="sgd, adam, adamw",
         seed="of noise, weights, order and augmentation",
         device="auto, cpu, cuda")}
 
@@ -67,7 +60,8 @@ def spec_from_args(
     "The run that the options of `train` ask for."
     from noisylab.training.defaults import advise
     from noisylab.data.datasets import find_dataset
-    from noisylab.training.spec import spec_from_dict, read_spec, reopen_fields
+    from noisylab.training.defaults import reopen_fields
+    from noisylab.training.spec import read_spec, spec_from_dict
     from dataclasses import asdict
     base = asdict(read_spec(args.spec)) if args.spec else {}
     if args.data not in (None, base.get('data')):       # what was settled for other images is open again
@@ -106,7 +100,8 @@ def named_fields(args, base: dict) -> dict:
 def resume_from_args(args):
     "The run in `args.out`, if the command line asks for nothing that it is not."
     from noisylab.errors import UserError
-    from noisylab.training.trainer import Trainer, read_checkpoint
+    from noisylab.training.checkpoint import read_checkpoint
+    from noisylab.training.trainer import Trainer
     if not args.out: raise UserError('--resume needs --out FOLDER, the folder of the run to go on with')
     if args.spec: raise UserError('--spec starts a run and --resume goes on with one; give one of them')
     spec = read_checkpoint(args.out)['spec']
@@ -114,8 +109,8 @@ def resume_from_args(args):
         if k not in ('device', 'data', 'root', 'workers') and v != spec[k]:
             raise UserError(f'{k}={v!r}, but the run in {args.out} has {spec[k]!r} and keeps it; leave it out, or '
                             'start a new run in another folder')
-    trainer = Trainer.resume(args.out, device=args.device, data=args.data, root=args.root, workers=args.workers)
-    trainer.checkpoint_every = args.checkpoint_every or trainer.checkpoint_every
+    trainer = Trainer.resume(args.out, device=args.device, data=args.data, root=args.root, workers=args.workers,
+                             checkpoint_every=args.checkpoint_every)
     return trainer
 
 # %% ../nbs/11_cli.ipynb #7c0d9d34
@@ -153,7 +148,7 @@ def _record(trainer):
         except UserError: return last       # too few images, or features that are no numbers: the curves tell
     recorder = FrameRecorder(mapped if find_spec('openTSNE') else None)
     recorder.on_start(trainer)
-    trainer.on_epoch.append(recorder.on_epoch_end)
+    trainer.callbacks.append(recorder)
 
 # %% ../nbs/11_cli.ipynb #7b308eb5
 def describe_outcome(row: dict) -> str:
@@ -169,17 +164,18 @@ def train_command(args) -> int:
     if args.resume: trainer, why = resume_from_args(args), {}
     else:
         spec, why = spec_from_args(args)
-        trainer = Trainer(spec, args.out, args.checkpoint_every or 10)
+        trainer = Trainer(spec, out=args.out, checkpoint_every=args.checkpoint_every or 10)
     sp = trainer.spec
     for k, reason in why.items(): print(f"--{k.replace('_', '-')} {getattr(sp, k)}: {reason}", file=sys.stderr)
     if args.frames: _record(trainer)
-    parts = [t for t in (trainer.train, trainer.test) if t is not None]
+    parts = [t for t in (trainer.data.train, trainer.data.test) if t is not None]
     for path, why in (b for t in parts for b in t.skipped): print(f'skipped {path}: {why}', file=sys.stderr)
-    print(*parts, trainer.noise or 'labels as they are',
+    print(*parts, trainer.data.noise or 'labels as they are',
           f'{sp.method}, {sp.model} at width {sp.width:g}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
           f'{sp.device}, {sp.precision}', sep='\n', file=sys.stderr)
-    if trainer.test is not None and not trainer.tested:
-        print(f'no test images: {len(trainer.test):,} are held out with their given labels, wrong ones among them, so '
+    test = trainer.data.test
+    if test is not None and not trainer.data.tested:
+        print(f'no test images: {len(test):,} are held out with their given labels, wrong ones among them, so '
               'no test accuracy is claimed', file=sys.stderr)
     was = signal.signal(signal.SIGINT, lambda *_: (signal.signal(signal.SIGINT, was), trainer.stop()))
     try: trainer.fit(progress=not args.quiet)
@@ -193,8 +189,8 @@ def train_command(args) -> int:
         go_on = f'; go on with: noisylab train --resume --out {args.out}' if args.out else ''
         print(f'stopped in epoch {trainer.epoch + 1} of {sp.epochs}{go_on}')
         return 130
-    row, clean = trainer.result(), 'clean' if trainer.tested and trainer.test.true is not None else 'given'
-    picked = f' (picked by the {clean} test labels)' if trainer.tested else ''
+    row, clean = trainer.result(), 'clean' if trainer.data.tested and test.true is not None else 'given'
+    picked = f' (picked by the {clean} test labels)' if trainer.data.tested else ''
     known = lambda k, s: f'  {s} {row[k]:.1f}%' if row[k] is not None else ''
     shares = known('memorized', 'memorized') + known('corrected', 'corrected')
     print(f"{describe_outcome(row)}{picked}{shares}  {row['seconds']:.0f} s" + (f"  → {args.out}" if args.out else ''))
@@ -205,13 +201,14 @@ def report_command(args) -> int:
     "Write a finished run as a page."
     from noisylab.viz import report as r
     from noisylab.errors import UserError
-    from noisylab.training.trainer import Trainer, read_checkpoint
+    from noisylab.training.checkpoint import read_checkpoint
+    from noisylab.training.trainer import Trainer
     r.plotly_template()        # raises at once if plotly is missing
     runs, html = [r.read_run(folder) for folder in args.runs], args.html or Path(args.runs[0])/'report.html'
     check_outputs(html)
     for i, folder in enumerate(args.runs):
         views, known = None, read_checkpoint(folder).get('images') or {}
-        try: views = Trainer.resume(folder, device=args.device, data=args.data, root=args.root).look()
+        try: views = Trainer.resume(folder, device=args.device, data=args.data, root=args.root).views()
         except UserError as e: print(f'{folder}: its pictures are not in the page: {e}', file=sys.stderr)
         runs[i] = replace(runs[i], views=views, classes=known.get('classes'))
     return 0 if write_or_keep(Path(html).resolve(), lambda path: r.write_report(runs, path)) else 2
@@ -236,7 +233,9 @@ def issues_command(args) -> int:
     from noisylab.errors import UserError
     from noisylab.viz.gallery import write_gallery
     from noisylab.label_issues.find import find_label_issues, run_label_issues
-    own = {k: v for k in ('out', 'size', 'epochs', 'on_bad', 'root') if (v := getattr(args, k)) is not None}
+    own = {k: v for k in ('backbone', 'out', 'size', 'epochs', 'on_bad', 'root')
+           if (v := getattr(args, k)) is not None}
+    if args.backbone == 'none': own['backbone'] = None
     check_outputs(args.csv, args.html, read=(args.source,))
     if not Path(args.source, 'spec.json').exists():
         try: found = find_label_issues(args.source, share=args.share, device=args.device or 'auto', **own)
@@ -330,7 +329,7 @@ def _show_rows(files):
 # %% ../nbs/11_cli.ipynb #96d7d26f
 def info_command(args) -> int:
     "What is here."
-    from noisylab.training.spec import auto_precision, git_commit, describe_hardware, package_versions
+    from noisylab.training.environment import auto_precision, describe_hardware, git_commit, package_versions
     import torch
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     lines = package_versions() | {'commit': git_commit(), 'device': f'{device}: {describe_hardware(device)}',
@@ -390,17 +389,17 @@ def _command(sub, name, func, what, examples, **more):
 def _train_parser(sub):
     from noisylab.training.spec import Spec
     p = _command(sub, 'train', train_command, 'train a classifier on noisy labels', [
-        '--noise symmetric --rate 0.8 --out runs/digits', '--data my_images/ --out runs/mine',
-        '--resume --out runs/mine'], usage='noisylab train [--out FOLDER] [options]', add_help=False)
-    p.description += ' For data, noise and model, module:name is something of your own.'
+        '--noise symmetric --rate 0.8 --out runs/digits', '--data my_images/ --out runs/mine'],
+        usage='noisylab train [--out FOLDER | --resume --out FOLDER] [options]', add_help=False)
+    p.description += ' NAME may be module:name, your own.'
     g, pairs = p.add_argument_group('run'), dict(action='append', default=[], metavar='K=V')
     g.add_argument('-h', '--help', action='help', help=argparse.SUPPRESS)
-    g.add_argument('--out', metavar='FOLDER', help='run folder (default: nothing is kept)')
-    g.add_argument('--resume', action='store_true', help='go on with the run in --out')
+    g.add_argument('--out', metavar='FOLDER', help='run folder (default: nothing is kept); --resume goes on with it')
+    g.add_argument('--resume', action='store_true', help=argparse.SUPPRESS)
     g.add_argument('--spec', metavar='FILE', help='start from a spec.json; other options override it')
-    g.add_argument('--checkpoint-every', type=_positive, metavar='N', help='epochs between checkpoints (10)')
+    g.add_argument('--checkpoint-every', type=_positive, metavar='N', help=argparse.SUPPRESS)
     g.add_argument('--frames', action='store_true', help="keep each epoch, for the slider of the report")
-    g.add_argument('--quiet', action='store_true', help='no progress bar')
+    g.add_argument('--quiet', action='store_true', help=argparse.SUPPRESS)
     default, types = {f.name: f.default for f in fields(Spec)}, option_types()
     def add(g, k, what):
         said = '' if default[k] in (None, MISSING) else f' ({default[k]})'
@@ -411,13 +410,13 @@ def _train_parser(sub):
         g = p.add_argument_group(heading)
         for k, what in options.items():
             if k in types: add(g, k, what)
-        if 'noise' in options: g.add_argument('--noise-set', **pairs, help='a further setting of the noise')
         if 'method' in options: g.add_argument('--set', **pairs, help='a setting of the method, as tau=1')
+    p.add_argument('--noise-set', **pairs, help=argparse.SUPPRESS)
     more = [k for k in types if not any(k in options for options in TRAIN_OPTIONS.values())]
     for k in more: add(p, k, argparse.SUPPRESS)
-    names = textwrap.wrap('more (see Spec): ' + ' '.join('--' + k.replace('_', '-') for k in more), 78,
-                          break_on_hyphens=False)
-    p.epilog = '\n'.join([*names, p.epilog])
+    names = ['quiet', 'checkpoint_every', 'noise_set', *more]
+    p.epilog = '\n'.join([*textwrap.wrap('more: ' + ' '.join('--' + k.replace('_', '-') for k in names), 78,
+                                         break_on_hyphens=False), p.epilog])
 
 # %% ../nbs/11_cli.ipynb #562362cc
 def _elsewhere(p):
@@ -429,29 +428,34 @@ def _elsewhere(p):
 
 def _judging_parsers(sub):
     p = _command(sub, 'issues', issues_command, 'list the labels that look wrong, the most doubted first', [
-        'my_images/ --csv doubt.csv --html doubt.html', 'runs/mine --share 0.05'])
+        'my_images/ --csv doubt.csv --html doubt.html', 'my_images/ --backbone timm:vit_small_patch14_dinov2',
+        'runs/mine --share 0.05'], usage='noisylab issues RUN_OR_IMAGES [options]')
     p.add_argument('source', metavar='RUN_OR_IMAGES', help='a run folder, or images as for train')
     p.add_argument('--csv', metavar='FILE', help='write them all')
     p.add_argument('--html', metavar='FILE', help='write a page with the pictures')
     p.add_argument('--share', type=float, metavar='X', help='of the labels to list (default: as many as seem wrong)')
-    g = p.add_argument_group('images for which a run is made')
+    g = p.add_argument_group('images, judged by a pretrained network')
+    g.add_argument('--backbone', metavar='NAME', help="torchvision's, timm:NAME, module:name; none: train one here")
+    g.add_argument('--size', type=int, metavar='N', help='side that they are read at, in pixels')
+    g.add_argument('--on-bad', choices=('raise', 'skip'), metavar='WHAT', help='raise or skip bad files (raise)')
+    g = p.add_argument_group('images, with --backbone none')
     g.add_argument('--out', metavar='FOLDER', help='run folder, to go on with (default: not kept)')
     g.add_argument('--epochs', type=int, metavar='N', help='(default: by the number of images)')
-    g.add_argument('--size', type=int, metavar='N', help='side of the images in pixels')
-    g.add_argument('--on-bad', choices=('raise', 'skip'), help='a file that cannot be used (raise)')
     _elsewhere(p)
     p = _command(sub, 'predict', predict_command, 'predict the classes of pictures', [
-        'runs/mine new_images/ --csv new.csv'])
+        'runs/mine new_images/ --csv new.csv'], usage='noisylab predict RUN FOLDER_OR_IMAGE … [options]')
     p.add_argument('run', metavar='RUN', help='run folder')
     p.add_argument('images', nargs='+', metavar='FOLDER_OR_IMAGE', help='folders, searched through, and pictures')
     p.add_argument('--csv', metavar='FILE', help='write path, label, probability, second best')
-    p.add_argument('--on-bad', default='skip', choices=('skip', 'raise'), help='a file that cannot be used (skip)')
+    p.add_argument('--on-bad', default='skip', choices=('skip', 'raise'), metavar='WHAT',
+                   help='skip or raise: a file that cannot be used (skip)')
     p.add_argument('--device', default='auto', metavar='NAME', help='auto, cpu, cuda')
 
 def _grid_parser(sub):
     p = _command(sub, 'grid', grid_command, "run a grid of methods × noise × seeds, or show its rows", [
-        'paper-table1.toml --out results/table1.jsonl --workers 2 --dry-run',
-        'mine.toml --out results/mine.jsonl --ray auto', 'show results/table1.jsonl'])
+        'paper-table1 --out results/table1.jsonl --workers 2 --dry-run',
+        'mine.toml --out results/mine.jsonl --ray auto', 'show results/table1.jsonl'],
+        usage='noisylab grid FILE.toml --out ROWS.jsonl [options]\n       noisylab grid show ROWS.jsonl …')
     p.add_argument('file', metavar='FILE.toml', help='the grid: your file, one of ours, or the word show')
     p.add_argument('rows', nargs='*', metavar='ROWS.jsonl', help="after show: rows, set beside the paper's")
     p.add_argument('--out', metavar='ROWS.jsonl', help='rows go here, run folders beside it')
@@ -475,7 +479,7 @@ def make_parser() -> argparse.ArgumentParser:
     _train_parser(sub)
     _judging_parsers(sub)
     p = _command(sub, 'report', report_command, 'write finished runs as one HTML page', [
-        'runs/a runs/b --html report.html'])
+        'runs/a runs/b --html report.html'], usage='noisylab report RUN … [options]')
     p.add_argument('runs', nargs='+', metavar='RUN', help='run folders')
     p.add_argument('--html', metavar='FILE', help='the page (default: report.html in the first run)')
     _elsewhere(p)

@@ -15,8 +15,9 @@ from noisylab.data.sources import load
 from noisylab.data.listing import list_folder
 from noisylab.training.prediction import predict
 from noisylab.data.noise import inject
-from noisylab.training.spec import Spec, spec_from_dict, read_spec
-from noisylab.training.trainer import CHECKPOINT_CONTENT, Trainer
+from noisylab.training.spec import Spec, read_spec, spec_from_dict
+from noisylab.training.checkpoint import CHECKPOINT_CONTENT
+from noisylab.training.trainer import Trainer
 
 rng = np.random.RandomState(0)
 X = rng.randint(0, 256, (12, 8, 8, 3)).astype(np.uint8)
@@ -384,8 +385,10 @@ cases('Trainer', {
     'net of other classes': (lambda d: Trainer(RUN, net=torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3))),
                              '3 logits'),
-    'a dict':       (lambda d: Trainer({'epochs': 1}), 'spec is a dict'),
-    'checkpoint':   (lambda d: Trainer(RUN, d/'run', checkpoint_every=0), 'checkpoint_every=0'),
+    'a dict of no spec': (lambda d: Trainer({'epoch': 1}), "no field 'epoch'"),
+    'a list':       (lambda d: Trainer([1]), 'a list'),
+    'a number':     (lambda d: Trainer(3), 'int'),
+    'checkpoint':   (lambda d: Trainer(RUN, out=d/'run', checkpoint_every=0), 'checkpoint_every=0'),
     'change epochs': (lambda d: Trainer(RUN).change(epochs=3), "'epochs' can't change"),
     'change lr':    (lambda d: Trainer(RUN).change(lr=float('nan')), 'lr=nan'),
     'advice of nothing': (lambda d: advise(d/'none'), 'no such file')}, lambda place, do: lambda: do(place))
@@ -395,7 +398,7 @@ cases('Trainer', {
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp('finished')/'run'
-    Trainer(RUN, folder).fit(progress=False)
+    Trainer(RUN, out=folder).fit(progress=False)
     return folder
 
 def cut(share): return lambda p, place: p.write_bytes(p.read_bytes()[:int(share*p.stat().st_size)])
@@ -486,12 +489,12 @@ def full(path):
 WRITES = {
     'checkpoint on a full disk': (lambda d: (t := resume(d), full(d/'run'/'checkpoint.pt'), t.save()), 'checkpoint.pt'),
     'history on a full disk':    (lambda d: (t := resume(d), full(d/'run'/'history.jsonl'), t.save()), 'No space left'),
-    'spec on a full disk':       (lambda d: (full(d/'new'/'spec.json'), Trainer(RUN, d/'new')), 'No space left'),
+    'spec on a full disk':       (lambda d: (full(d/'new'/'spec.json'), Trainer(RUN, out=d/'new')), 'No space left'),
     'predictions on a full disk': (lambda d: (full(d/'p.csv'), predict_one(d).to_csv(d/'p.csv')), 'No space left'),
-    'a run in a file':           (lambda d: Trainer(RUN, d/'run'/'spec.json'), 'could not be written'),
-    'a run below a device':      (lambda d: Trainer(RUN, '/dev/null/run'), 'could not be written'),
-    'a run where nothing can be made': (lambda d: Trainer(RUN, '/proc/run'), 'could not be written'),
-    'a run over a run':          (lambda d: Trainer(RUN, d/'run'), 'holds a run already'),
+    'a run in a file':           (lambda d: Trainer(RUN, out=d/'run'/'spec.json'), 'could not be written'),
+    'a run below a device':      (lambda d: Trainer(RUN, out='/dev/null/run'), 'could not be written'),
+    'a run where nothing can be made': (lambda d: Trainer(RUN, out='/proc/run'), 'could not be written'),
+    'a run over a run':          (lambda d: Trainer(RUN, out=d/'run'), 'holds a run already'),
     'predictions as a folder':   (lambda d: predict_one(d).to_csv(d), 'could not be written')}
 cases('write', WRITES, lambda place, do: lambda: do(place))
 

@@ -1,17 +1,17 @@
 """A device that is not the CPU, on a machine that has none: its tensors keep their numbers on the CPU and refuse what a
 GPU refuses: to be computed with tensors of the CPU, to become NumPy arrays. What runs here has no tensor on the wrong
 side; that it computes the same on a real GPU is what `benchmarks/parity.py` checks."""
+import sys
 import numpy as np
 import pytest
 import torch
+from types import SimpleNamespace
 import torch.optim.optimizer as optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from noisylab.training import prediction as inference
-from noisylab.training import spec
-from noisylab.training import step
+from noisylab.training import prediction, step
 from noisylab.data.sources import load
 from noisylab.session.fork import capture_state, replay_folder, take_over_state
 from noisylab.session.observer import FrameRecorder, make_frame, quick_snapshot, choose_watched
@@ -78,9 +78,10 @@ class Asking(TorchFunctionMode):
 @pytest.fixture
 def device(monkeypatch):
     "The name of the device, to which a `Spec` and `predict` may be sent."
-    real, fused = spec.resolve_device, optimizer._get_fused_kernels_supported_devices
-    for module in spec, inference:
-        monkeypatch.setattr(module, 'device_of', lambda name: name if name == THERE else real(name))
+    real, fused = prediction.resolve_device, optimizer._get_fused_kernels_supported_devices
+    for module in [m for name, m in sys.modules.items() if name.startswith('noisylab.')]:
+        if getattr(module, 'resolve_device', None) is real:
+            monkeypatch.setattr(module, 'resolve_device', lambda name: name if name == THERE else real(name))
     monkeypatch.setattr(optimizer, '_get_fused_kernels_supported_devices', lambda: [*fused(), THERE])
     autocast = step.autocast
     monkeypatch.setattr(step, 'autocast', lambda d, p: autocast('cpu', p))
@@ -107,19 +108,19 @@ def test_training_there_is_training_here(device, method):
     assert all(np.array_equal(v, runs[1].latest.learned[k]) for k, v in runs[0].latest.learned.items())
 
 def test_looking_steering_keeping_and_forking(device, tmp_path):
-    t = Trainer(Spec(method='paper', device=device, **SPEC), tmp_path/'run')
+    t = Trainer(Spec(method='paper', device=device, **SPEC), out=tmp_path/'run')
     keep = FrameRecorder()
     keep.on_start(t)
     changes = {5: dict(rate=.6, lr=.05, m=3, lam=.5), 9: dict(noise='none'), 11: dict(noise='asymmetric', w_rec=0.)}
-    t.on_step.append(lambda t: t.change(**changes[t.step]) if t.step in changes else None)
-    t.on_epoch.append(keep.on_epoch_end)
+    t.callbacks.append(SimpleNamespace(on_step_end=lambda t: t.step in changes and t.change(**changes[t.step])))
+    t.callbacks.append(keep)
     t.fit(progress=False)
-    assert len(t.look(50)) == 50 and make_frame(t, quick_snapshot(t), keep.pinned, keep.frames[-1]).step == t.step
+    assert len(t.views(50)) == 50 and make_frame(t, quick_snapshot(t), keep.pinned, keep.frames[-1]).step == t.step
     assert choose_watched(t).pictures([1, 2]).shape == (2, 8, 8, 1)
-    want = predict(tmp_path/'run', t.test, device='cpu')
+    want = predict(tmp_path/'run', t.data.test, device='cpu')
     for d in 'cpu', device:
         r = Trainer.resume(tmp_path/'run', device=d)
-        assert r.spec.device == d and np.array_equal(predict(tmp_path/'run', r.test, device=d).probs, want.probs)
+        assert r.spec.device == d and np.array_equal(predict(tmp_path/'run', r.data.test, device=d).probs, want.probs)
     assert replay_folder(tmp_path/'run')[1] == [] and len(run_label_issues(tmp_path/'run').scores) == 100
     for settings in None, dict(method='ce'):
         f = Trainer(Spec(device=device, **SPEC | dict(method='paper' if settings is None else 'ce', epochs=4)))
@@ -132,8 +133,8 @@ def test_images_that_lie_anywhere(device, where, tmp_path):
     "Also those that somebody moved to the device."
     train, test = (images.to(where) for images in load('digits', train_size=150))
     for d in 'cpu', device:
-        t = Trainer(Spec(device=d, **SPEC | dict(train_size=None, noise='instance', epochs=1)), tmp_path/d, train=train,
-                    test=test)
+        spec = Spec(device=d, **SPEC | dict(train_size=None, noise='instance', epochs=1))
+        t = Trainer(spec, out=tmp_path/d, train=train, test=test)
         t.fit(progress=False)
         t.save()
         assert len(predict(tmp_path/d, test, device=d)) == len(test)

@@ -78,7 +78,8 @@ def test_every_file_is_read_or_counted(tmp_path):
     assert len(train) + len(test) == 17 and not train.skipped
     assert '2 files read as pictures by their first bytes: .bak (1), no ending (1)' in notes(train)
     assert '5 files not read, they are no pictures: .txt (2), ' in notes(train) and '1 picture outside' in notes(train)
-    Trainer(Spec(data=str(tmp_path), noise='none', epochs=1, method='ce'), tmp_path.parent/'run').fit(progress=False)
+    spec = Spec(data=str(tmp_path), noise='none', epochs=1, method='ce')
+    Trainer(spec, out=tmp_path.parent/'run').fit(progress=False)
     got = predict(tmp_path.parent/'run', tmp_path)
     assert len(got) == 18 and not got.skipped and '.csv (1)' in '; '.join(got.notes)
 
@@ -356,7 +357,7 @@ def test_one_range_for_size_and_rate():
     for size in SIZE_RANGE: assert Spec(size=size).size == load((x, y, x, y), size=size)[0].shape[1] == size
     for rate in RATE_RANGE:
         assert inject(TRUE, 'symmetric', Spec(noise='symmetric', rate=rate).rate, 4).rate == rate
-        assert Trainer(Spec(noise='symmetric', rate=rate, train_size=20, epochs=1)).noise.rate == rate
+        assert Trainer(Spec(noise='symmetric', rate=rate, train_size=20, epochs=1)).data.noise.rate == rate
     for rate in (RATE_RANGE[0]-.1, RATE_RANGE[1]+.1):
         for call in (lambda: Spec(noise='symmetric', rate=rate), lambda: inject(TRUE, 'symmetric', rate, 4)):
             with pytest.raises(UserError, match=f'rate={rate}'): call()

@@ -48,7 +48,7 @@ def test_a_spec_names_ones_own_and_goes_on_from_its_folder(mine, tmp_path):
     t = Trainer(spec, out=tmp_path/'run')
     row = t.fit(progress=False)
     assert row['data'] == spec.data and row['noise'] == spec.noise and row['n_train'] == 60
-    assert .1 < (t.labels.cpu() != t.train.true.cpu()).float().mean() < .5
+    assert .1 < (t.labels.cpu() != t.data.train.true.cpu()).float().mean() < .5
     again = Trainer.resume(tmp_path/'run')
     assert again.spec == t.spec and torch.equal(again.labels, t.labels)
     assert all(torch.equal(v, again.net.state_dict()[k]) for k, v in t.net.state_dict().items())

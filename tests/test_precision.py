@@ -10,10 +10,11 @@ from noisylab.session.fork import replay_folder
 from noisylab.session.observer import choose_pinned, make_frame, quick_snapshot, pinned_views, restoration_errors
 from noisylab.training.prediction import load_classifier, predict
 from noisylab.label_issues.find import network_features, find_label_issues, run_label_issues
-from noisylab.training.loop import network_outputs
+from noisylab.training.evaluation import network_outputs
 from noisylab.models.robust_net import RobustNet
 from noisylab.training.spec import Spec
-from noisylab.training.trainer import Trainer, read_checkpoint
+from noisylab.training.checkpoint import read_checkpoint
+from noisylab.training.trainer import Trainer
 
 SPEC = Spec(noise='symmetric', rate=.4, method='paper', epochs=2, train_size=100, batch=32, device='cpu',
             precision='bf16')
@@ -35,34 +36,35 @@ STEP, SAID = (True, torch.bfloat16, True), (False, torch.float32, False)
 
 def test_only_training_steps_are_in_bf16(asked, tmp_path):
     "Whatever else asks the network gets fp32, wherever it asks from."
-    t = Trainer(SPEC, tmp_path/'run')
+    t = Trainer(SPEC, out=tmp_path/'run')
     t.fit(progress=False)
     assert set(asked) == {STEP, SAID}
-    ways = dict(look=lambda: t.look(20), glance=lambda: quick_snapshot(t), pins=lambda: pinned_views(t, np.arange(4)),
+    ways = dict(look=lambda: t.views(20), glance=lambda: quick_snapshot(t), pins=lambda: pinned_views(t, np.arange(4)),
                 frame=lambda: make_frame(t, t.latest, choose_pinned(t)), undone=lambda: restoration_errors(t),
-                told=lambda: t.predict(t.loaded), features=lambda: network_features(t, t.test),
-                predict=lambda: predict(tmp_path/'run', t.test), suspects=lambda: run_label_issues(tmp_path/'run'))
+                told=lambda: t.predict(t.data.loaded), features=lambda: network_features(t, t.data.test),
+                predict=lambda: predict(tmp_path/'run', t.data.test), suspects=lambda: run_label_issues(tmp_path/'run'))
     for name, way in ways.items():
         for around in (False, True):        # somebody's own autocast changes nothing
             asked.clear()
             with torch.autocast('cpu', torch.bfloat16, enabled=around): way()
             assert set(asked) == {SAID}, (name, around)
     asked.clear()
-    find_label_issues(t.loaded, SPEC, folds=2, progress=False)
+    find_label_issues(t.data.loaded, SPEC, folds=2, progress=False)
     assert set(asked) == {(True, torch.bfloat16, True), SAID}
 
 def test_predictions_are_what_the_training_measured(tmp_path):
-    t = Trainer(SPEC, tmp_path/'run')
+    t = Trainer(SPEC, out=tmp_path/'run')
     row = t.fit(progress=False)
-    want, got = network_outputs(t, t.test)['logits'].softmax(1).numpy(), predict(load_classifier(tmp_path/'run'), t.test)
+    want = network_outputs(t, t.data.test)['logits'].softmax(1).numpy()
+    got = predict(load_classifier(tmp_path/'run'), t.data.test)
     assert np.allclose(want, got.probs, atol=1e-5)
-    assert row['last'] == pytest.approx(100*(got.labels == t.test.labels.numpy()).mean(), abs=1e-3)
+    assert row['last'] == pytest.approx(100*(got.labels == t.data.test.labels.numpy()).mean(), abs=1e-3)
     assert row['spec']['precision'] == 'bf16'
 
 def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path, monkeypatch):
     auto = dict(noise='symmetric', rate=.4, method='ce', epochs=2, train_size=100, batch=32, device='cpu')
     monkeypatch.setenv('NOISYLAB_PRECISION', 'bf16')
-    whole, begun = Trainer(Spec(**auto)), Trainer(Spec(**auto), tmp_path/'run')
+    whole, begun = Trainer(Spec(**auto)), Trainer(Spec(**auto), out=tmp_path/'run')
     whole.fit(progress=False)
     for step in begun.steps():
         if step == 3: begun.save(); break

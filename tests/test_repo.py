@@ -64,6 +64,18 @@ def defined(name):
     for node in tree(name).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)): yield node.name
         if isinstance(node, ast.Assign): yield from (t.id for t in node.targets if isinstance(t, ast.Name))
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name): yield node.target.id
+
+def test_the_map_of_the_house_is_true():
+    "CONTRIBUTING.md shows each package with its modules, in their order."
+    text = re.search(r'## The map.*?```text\n(.*?)```', (ROOT/'CONTRIBUTING.md').read_text(encoding='utf-8'), re.S)[1]
+    shown = {line.split()[0]: line.split()[1:] for line in text.splitlines()}
+    packages = {}
+    for name in sorted(MODULES, key=MODULES.get):
+        package, _, module = name.partition('.')
+        packages.setdefault(package, []).extend([module] if module else [])
+    assert list(shown) == list(packages)
+    assert {k: v for k, v in packages.items() if v} == {k: shown[k] for k, v in packages.items() if v}
 
 def test_no_public_name_stands_in_two_modules():
     where = {}
@@ -150,3 +162,22 @@ print(json.dumps([half - start, end - half, sorted({{o.split('.')[0] for o in sy
     torchs, ours, heavy = json.loads(out)
     assert not heavy, f'imported although nobody asked: {heavy}'
     assert ours < torchs/2, f'{ours:.2f} s of CPU beside {torchs:.2f} of torch'
+
+def test_the_names_people_type_stand_at_the_top():
+    "Each is the object of its module; `import noisylab` alone loads none of them, and no torch either."
+    import noisylab
+    out = subprocess.run([sys.executable, '-c', 'import noisylab, sys; print(sorted(o for o in sys.modules if '
+                          '"." not in o)); print([o for o in sys.modules if o.startswith("noisylab.")])'],
+                         capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()
+    assert not set(ast.literal_eval(out[0])) & (HEAVY | {'torch', 'numpy'})
+    assert out[1] == '[]'
+    expected = '''Trainer Spec Lab Review Session Images load inject Method METHODS NOISE DATASETS MODELS VIEWS Tracker
+                  find_label_issues predict advise UserError'''.split()
+    assert set(expected) <= set(dir(noisylab)) and len(noisylab._HOME) < 26
+    for name, module in noisylab._HOME.items():
+        assert name in defined(module), f'{name} is not defined in {module}'
+        assert getattr(noisylab, name) is getattr(__import__(f'noisylab.{module}', fromlist=[name]), name)
+    assert not [o for o in dir(noisylab) if o.startswith('_') and not o.startswith('__')]
+    with pytest.raises(AttributeError, match="has no 'Trianer'; did you mean 'Trainer'"): noisylab.Trianer
+    with pytest.raises(AttributeError, match='it offers load, .*, and its packages'): noisylab.zzz
+    assert not hasattr(noisylab, '__wrapped__')

@@ -3,6 +3,7 @@ import os, signal, subprocess, sys, textwrap, threading, time
 from itertools import count
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -16,8 +17,10 @@ from noisylab.session.fork import run_differences, replay_folder
 from noisylab.methods.base import make_method
 from noisylab.session.session import OPEN_SESSIONS, Session
 from noisylab.session.requests import Requests, SessionEnded
+from noisylab.training.evaluation import Interrupted
 from noisylab.training.spec import Spec
-from noisylab.training.trainer import Trainer, training_state
+from noisylab.training.checkpoint import training_state
+from noisylab.training.trainer import Trainer
 
 SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=4, batch=50, watch=300, seed=2)
 FINAL = ('done', 'stopped', 'failed')
@@ -62,10 +65,12 @@ def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tm
         while True:
             time.sleep(.01)
             try: real(self)
-            except requests.Interrupted: held.append(self._doing); raise
+            except Interrupted: held.append(self._doing); raise
             if time.time() > until: return
     monkeypatch.setattr(Requests, 'check', check)
-    s, rng = session(replace(SMALL, epochs=12), method=make_method(method)).start(), np.random.RandomState(0)
+    calls, rng = [], np.random.RandomState(0)
+    each = SimpleNamespace(**{k: lambda tr, k=k: calls.append(k) for k in ('on_start', 'on_epoch_end', 'on_end')})
+    s = session(replace(SMALL, epochs=12), method=make_method(method), callbacks=each).start()
     wait(s, 'running')
     asking.set()
     end = time.time() + 60
@@ -80,6 +85,7 @@ def test_work_that_is_given_up_at_odd_moments_is_repeated_to_the_bit(session, tm
         except SessionEnded: break
     wait(s, 'done').save(tmp_path)
     assert 'epoch' in held and 'look' in held and s.events
+    assert calls == ['on_start', *['on_epoch_end']*12, 'on_end'], 'whatever is given up meanwhile'
     again, off = replay_folder(tmp_path, method=make_method(method))
     assert not off and again.events == s.events and len(s.frames) == 12
 

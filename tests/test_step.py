@@ -10,8 +10,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from noisylab.methods.base import CE
 from noisylab.training.spec import Spec, read_spec
-from noisylab.training.step import RecordedStep, GraphTape
-from noisylab.training.trainer import Trainer, read_checkpoint
+from noisylab.training.step import GraphTape, StepRecording, TrainStep
+from noisylab.training.checkpoint import read_checkpoint
+from noisylab.training.trainer import Trainer
 
 SPEC = dict(epochs=3, batch=32, train_size=300, noise='symmetric', rate=.4, device='cpu')
 # ten steps an epoch, the last one smaller
@@ -22,10 +23,13 @@ class Traced:
 
     def tensors(self):
         "All that stays."
-        t, take = self.trainer, self.trainer.take
-        own = [v for v in vars(t.method).values() if isinstance(v, torch.Tensor)]
-        held = [*t.net.parameters(), *t.net.buffers(), *(s['momentum_buffer'] for s in t.opt.state.values()), take.lr,
-                *take.s.values(), *take.sums.values(), *(v for v in take.inputs if v is not None), *own]
+        t, take = self.trainer, self.trainer.take_step
+        table = getattr(t.method, 'table', None)      # of λ, of what mixes
+        own = [v for m in (t.method, table) if m for v in vars(m).values() if isinstance(v, torch.Tensor)]
+        kept = [v for s in t.optimizer.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
+        slow = [] if take.averaged is None else [take.share, *take.averaged.parameters(), *take.averaged.buffers()]
+        held = [*t.net.parameters(), *t.net.buffers(), *kept, *slow, take.lr,
+                *take.scalars.values(), *take.sums.values(), *(v for v in take.recording.inputs if v is not None), *own]
         return list({id(v): v for v in held}.values())
 
     def aside(self, f): f()
@@ -58,8 +62,10 @@ class NoReplay(Traced):
 
 def record(t, tape=Traced):
     "Let `t` go on with recorded steps."
-    sums, t.take = t.take.sums, RecordedStep(t.net, t.method, t.opt, t.spec.batch, t.spec.precision, tape=tape(t))
-    t.take.sums = sums
+    sums, parts = t.take_step.sums, (t.net, t.method, t.optimizer, t.spec.batch, t.spec.precision)
+    t.take_step = TrainStep(*parts, average=t.take_step.average)
+    t.take_step.recording = StepRecording(t.take_step, tape(t))
+    t.take_step.sums = sums
     t.spec = replace(t.spec, engine='graph')        # as on a GPU
 
 def run(spec, tape=None, change=lambda t: None, **parts):
@@ -77,23 +83,25 @@ def same(spec, change=lambda t: None, tape=Traced, **parts):
     return b
 
 @pytest.mark.parametrize('method, times', [('ce', 1), ('paper', 1), ('balanced', 1), ('gce_truncated', 2),
-                                           ('forward', 2), ('jo', 3), ('pencil', 3)])
+                                           ('forward', 2), ('jo', 3), ('pencil', 3), ('elr', 1), ('elr_forward', 2),
+                                           ('sop_plus', 1), ('mixup', 1), ('nce_rce', 1), ('coteaching', 1),
+                                           ('ssr', 1), ('regce', 1)])
 def test_every_kind_of_procedure(method, times):
     t = same(Spec(method=method, **SPEC))
-    tape = t.take.tape
+    tape = t.take_step.recording.tape
     assert tape.recorded == times and tape.replayed >= 15, 'once a stage'
-    assert t.spec.engine == 'graph' and not t.take.failed
+    assert t.spec.engine == 'graph' and not t.take_step.failed
 
 def test_what_is_live_is_followed_without_recording_again():
     changes = {7: dict(lr=.03, lam=.5), 12: dict(alpha=.4, w_rec=2.), 16: dict(m=3, tau=1.), 21: dict(w_cluster=.2)}
     t = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None)
-    tape = t.take.tape
+    tape = t.take_step.recording.tape
     assert tape.recorded == 1 and tape.replayed == 24
 
 def test_other_terms_and_other_labels_are_recorded_anew():
     changes = {6: dict(w_rec=0.), 15: dict(rate=.6), 22: dict(w_rec=1.)}
     t = same(Spec(method='paper', **SPEC), lambda t: t.change(**changes[t.step]) if t.step in changes else None)
-    tape = t.take.tape
+    tape = t.take_step.recording.tape
     assert tape.recorded == 4
 
 def test_a_method_that_breaks_the_rules_would_be_noticed():
@@ -105,7 +113,7 @@ def test_a_method_that_breaks_the_rules_would_be_noticed():
         def terms(self, net, b, s): ce = super().terms(net, b, s)['ce']; return {'ce': ce*float(ce.detach())}
     with pytest.raises(AssertionError): same(Spec(**SPEC), method=Baked())
     with pytest.warns(RuntimeWarning, match='a step of Asks cannot be recorded'): t = same(Spec(**SPEC), method=Asks())
-    assert not t.take.tape.replayed
+    assert not t.take_step.recording.tape.replayed
 
 @pytest.mark.parametrize('method', ['paper', 'gce_truncated', 'pencil'])
 @pytest.mark.parametrize('tape, why', [(NoRecord, 'RuntimeError: operation failed due'),
@@ -117,7 +125,8 @@ def test_what_fails_on_a_gpu_is_gone_on_with_eagerly(method, tape, why, tmp_path
         t = same(Spec(method=method, **SPEC), tape=tape)
     said = [str(w.message) for w in said if w.category is RuntimeWarning]
     assert len(said) == 1 and why in said[0] and 'and more' not in said[0], said
-    assert t.take.tape.recorded == 1 and t.take.tape.replayed == (0 if tape is NoRecord else 4)
+    used = t.take_step.recording.tape
+    assert used.recorded == 1 and used.replayed == (0 if tape is NoRecord else 4)
     assert t.result()['spec']['engine'] == 'eager'
     t.save(tmp_path)
     assert read_checkpoint(tmp_path)['spec']['engine'] == read_spec(tmp_path).engine == 'eager'
@@ -162,7 +171,7 @@ def test_a_sum_that_began_in_a_recording_that_failed_is_forgotten():
 
 def test_resuming_into_a_recorded_step(tmp_path):
     _, whole = run(Spec(method='paper', **SPEC), Traced)
-    t = Trainer(Spec(method='paper', **SPEC), tmp_path/'run')
+    t = Trainer(Spec(method='paper', **SPEC), out=tmp_path/'run')
     for step in t.steps():
         if step == 17: t.save(); break
     t = Trainer.resume(tmp_path/'run')

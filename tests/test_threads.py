@@ -3,6 +3,7 @@ the process they run in, which is as it was when they are gone."""
 import copy, gc, os, random, signal, socket, threading, time, warnings, weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -12,14 +13,15 @@ from torch import nn
 from noisylab.errors import UserError
 from noisylab.data.sources import load
 from noisylab.session.fork import run_differences
-from noisylab.training.loop import network_outputs
+from noisylab.training.evaluation import network_outputs
 from noisylab.methods.base import CE
 from noisylab.models.robust_net import model_cost, make_model
 from noisylab.session.session import OPEN_SESSIONS, Session
 from noisylab.training.spec import Spec
 from noisylab.session.frames import Frame, Frames
 from noisylab.session.requests import Requests, SessionEnded, fulfil
-from noisylab.training.trainer import Trainer, read_checkpoint, training_state
+from noisylab.training.checkpoint import read_checkpoint, training_state
+from noisylab.training.trainer import Trainer
 from test_session import FINAL, alive, wait
 
 SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=4, batch=50, watch=300, seed=2, device='cpu')
@@ -147,7 +149,7 @@ def test_a_fork_goes_on_as_its_run_does(session, tmp_path):
         if tr.step == 13: forks.append(s.fork())
     forks, whole = [], Trainer(replace(SMALL, epochs=6), net=own(), layer='body', method=Mixing())
     wait(s.step_epoch(), 'paused')
-    s.trainer.on_step.append(fork)
+    s.trainer.callbacks.append(SimpleNamespace(on_step_end=fork))
     wait(s.resume(), 'done'); wait(forks[0].start(), 'done')
     whole.fit(progress=False)
     assert torch.equal(weights(s), weights(whole)) and torch.equal(weights(forks[0]), weights(whole))
@@ -194,7 +196,7 @@ def test_a_callback_may_do_all_of_it(session, tmp_path):
         if tr.step == 20: forks[0].start(); s.stop()
     def epoch(tr): said.append(('epoch', tr.epoch)); s.save(tmp_path/f'e{tr.epoch}')
     wait(s.step_epoch(), 'paused')
-    s.trainer.on_step.append(each); s.trainer.on_epoch.append(epoch)
+    s.trainer.callbacks.append(SimpleNamespace(on_step_end=each)); s.trainer.callbacks.append(epoch)
     s.resume()
     wait(s, 'paused'); assert s.trainer.step == 11 and s.events == [dict(step=9, rate=.3)]
     wait(s.resume(), 'stopped'); assert s.trainer.step == 20
@@ -202,7 +204,7 @@ def test_a_callback_may_do_all_of_it(session, tmp_path):
     assert wait(forks[0], 'done').progress.step == 18
     t = session(SMALL)
     wait(t.step_epoch(), 'paused')
-    t.trainer.on_step.append(lambda tr: t.close())
+    t.trainer.callbacks.append(SimpleNamespace(on_step_end=lambda tr: t.close()))
     wait(t.resume(), 'stopped'); assert t.trainer.step == 7
 
 def test_within_a_step_it_is_said_that_it_is_too_early(session, tmp_path):
@@ -222,8 +224,8 @@ def test_a_callback_that_evaluates_is_not_given_up(session, monkeypatch):
     monkeypatch.setattr(requests, 'GRACE_SECONDS', -1.)
     s, said = session(replace(SMALL, epochs=3)), []
     wait(s.step_epoch(), 'paused')
-    def measure(tr): s.pause(); network_outputs(tr, tr.test); said.append(tr.epoch)
-    s.trainer.on_epoch += [measure, lambda tr: said.append(-tr.epoch)]
+    def measure(tr): s.pause(); network_outputs(tr, tr.data.test); said.append(tr.epoch)
+    s.trainer.callbacks += [measure, lambda tr: said.append(-tr.epoch)]
     finish(s)
     assert said == [2, -2, 3, -3]
 
@@ -254,7 +256,7 @@ def test_many_threads_change_fork_save_pin_and_read(session, tmp_path):
         assert s.views().original.shape[1:] == (8, 8, 1)
         s.now, s.message, s.curve.points
     def use(r):     # what belongs to the thread that trains, by those who hold its lock
-        s.trainer.look(20); s.trainer.result() if s.trainer.history else None
+        s.trainer.views(20); s.trainer.result() if s.trainer.history else None
         assert not s.net.training
     def told(r): s.messages.tell('map', f'{r.rand()}'); s.messages.tell('map', '')
     def run(work, seed):
@@ -278,7 +280,7 @@ def test_many_threads_change_fork_save_pin_and_read(session, tmp_path):
     assert run_differences(again, training_state(s.trainer)) == []
 
 def test_two_threads_save_one_file(tmp_path):
-    s, errors = Trainer(replace(SMALL, epochs=1), tmp_path/'run'), []
+    s, errors = Trainer(replace(SMALL, epochs=1), out=tmp_path/'run'), []
     s.fit(progress=False)
     def save():
         try:
@@ -444,7 +446,7 @@ def test_streamed_is_in_memory_to_the_bit_with_any_number_of_readers(pets, tmp_p
     for workers in 0, 1, 2:
         t = Trainer(replace(ON_DISK, workers=workers), train=pets[0], test=pets[1])
         seen = []
-        t.on_step.append(lambda t: seen.append(len(readers())))
+        t.callbacks.append(SimpleNamespace(on_step_end=lambda t: seen.append(len(readers()))))
         t.fit(progress=False)
         assert torch.equal(weights(t), weights(want)) and max(seen) == workers and not readers()
         assert [r['test_acc'] for r in t.history] == [r['test_acc'] for r in want.history]
@@ -458,7 +460,7 @@ def test_readers_end_however_a_training_ends(session, pets, tmp_path):
     assert not readers(), 'a loop that is left'
     next(t.steps()); assert t.step == 4, 'and gone on with'
     def fail(t): raise ValueError('somebody else')
-    t.on_step.append(fail)
+    t.callbacks.append(SimpleNamespace(on_step_end=fail))
     with pytest.raises(ValueError): t.fit(progress=False)
     assert not readers(), 'an error'
     s = session(spec, train=train, test=test).start()

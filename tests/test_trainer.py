@@ -1,6 +1,7 @@
 """Runs that are killed, interrupted, damaged or diverge; other people's networks; real images. In real processes."""
 import json, os, signal, subprocess, sys, time
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 import pytest
 import torch
 from PIL import Image
@@ -11,10 +12,12 @@ from noisylab.errors import UserError
 from noisylab.methods.base import CE
 from noisylab.data.sources import load
 from noisylab.session.fork import replay_folder
-from noisylab.training.loop import Diverged
+from noisylab.training.trainer import Diverged
 from noisylab.session.session import Session
-from noisylab.training.spec import Spec, bf16_is_faster
-from noisylab.training.trainer import Trainer, read_checkpoint
+from noisylab.training.environment import bf16_is_faster
+from noisylab.training.spec import Spec
+from noisylab.training.checkpoint import read_checkpoint
+from noisylab.training.trainer import Trainer
 from test_session import wait
 
 RUN  = [sys.executable, '-c', 'import sys; from noisylab.cli import main; sys.exit(main())', 'train', '--quiet']
@@ -72,15 +75,15 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, whole):
 def test_steering_survives_a_break(tmp_path):
     def steer(t):
         if t.step == 7: t.change(rate=.2, m=5, lam=.5, lr=.05)
-    a = Trainer(SPEC); a.on_step.append(steer); a.fit(progress=False)
-    b = Trainer(SPEC, tmp_path/'run'); b.on_step.append(steer)
+    a = Trainer(SPEC); a.callbacks.append(SimpleNamespace(on_step_end=steer)); a.fit(progress=False)
+    b = Trainer(SPEC, out=tmp_path/'run'); b.callbacks.append(SimpleNamespace(on_step_end=steer))
     for step in b.steps():
         if step == 9: b.save(); break
     c = Trainer.resume(tmp_path/'run'); c.fit(progress=False)
     assert c.events == a.events and torch.equal(weights(a), weights(c))
 
 def test_a_divergence_names_its_term_and_keeps_the_checkpoint(tmp_path):
-    t = Trainer(SPEC, tmp_path/'run', checkpoint_every=1)
+    t = Trainer(SPEC, out=tmp_path/'run', checkpoint_every=1)
     with pytest.raises(Diverged, match='rec'):
         for step in t.steps():
             if t.epoch == 1: t.net.decoder.layers[0].weight.data.fill_(float('nan'))
@@ -140,11 +143,12 @@ def test_a_method_brings_networks_parameters_and_an_order(tmp_path):
     a = Trainer(spec, method=Hooks()); a.fit(progress=False)
     first, second = (torch.cat([p.detach().flatten() for p in n.parameters()]) for n in (a.net.first, a.net.second))
     assert not torch.equal(first, second) and sum(p.numel() for p in a.net.parameters()) == 2*len(first)
-    assert torch.cat(a.method.seen).equal(a.fit_index[torch.arange(300)//2]), 'the first half, twice'
+    assert torch.cat(a.method.seen).equal(a.data.fit_index[torch.arange(300)//2]), 'the first half, twice'
     left = 1 - a.method.u.detach()      # a step of lr 3 takes 2·3/50 of what is left, whatever the schedule says
-    assert torch.allclose(left[a.fit_index[150:]], torch.tensor(1 - 6/50)) and (left[a.fit_index[:150]] < .8).all()
-    assert [float(g['lr']) for g in a.opt.param_groups] == pytest.approx([.001, 3.])
-    b = Trainer(spec, tmp_path/'run', method=Hooks())
+    once, thrice = a.data.fit_index[150:], a.data.fit_index[:150]
+    assert torch.allclose(left[once], torch.tensor(1 - 6/50)) and (left[thrice] < .8).all()
+    assert [float(g['lr']) for g in a.optimizer.param_groups] == pytest.approx([.001, 3.])
+    b = Trainer(spec, out=tmp_path/'run', method=Hooks())
     for step in b.steps():
         if step == 8: b.save(); break
     c = Trainer.resume(tmp_path/'run', method=Hooks()); c.fit(progress=False)
@@ -175,12 +179,13 @@ def test_without_images_for_a_test_nothing_is_tested_and_all_else_works(tmp_path
     spec = Spec(method='ce', epochs=3, batch=30, watch=90, device='cpu')
     for name, images, again in (('loaded', train, {}), ('arrays', arrays, dict(train=arrays))):
         run = tmp_path/name
-        whole, t = Trainer(spec, train=images), Trainer(spec, run, 1, train=images)
+        whole, t = Trainer(spec, train=images), Trainer(spec, out=run, checkpoint_every=1, train=images)
         whole.fit(progress=False)
         for step in t.steps():
             if step == 4: t.save(); break
         row = Trainer.resume(run, **again).fit(progress=False)
-        assert torch.equal(weights(Trainer.resume(run, **again)), weights(whole)) and replay_folder(run, **again)[1] == []
+        assert torch.equal(weights(Trainer.resume(run, **again)), weights(whole))
+        assert replay_folder(run, **again)[1] == []
         assert row['best'] is row['last'] is None and row['n_test'] == 0 and row['n_train'] == 90
         assert [a for _, a in row['curve']] == [None]*3 and 'test' not in str(whole.latest)
         s = wait(Session.load(run, **again), 'done')
@@ -194,7 +199,7 @@ def test_without_images_for_a_test_nothing_is_tested_and_all_else_works(tmp_path
                  ['predict', run, picture]):
         assert main(args) == 0, (args, capsys.readouterr())
     assert 'nothing was tested' in capsys.readouterr().out
-    Trainer(spec, tmp_path/'tested', train=arrays, test=test).save()
+    Trainer(spec, out=tmp_path/'tested', train=arrays, test=test).save()
     with pytest.raises(UserError, match='hand over test= again'): Trainer.resume(tmp_path/'tested', train=arrays)
     with pytest.raises(UserError, match=r'hand over train= again \(in'): Trainer.resume(tmp_path/'arrays')
 
@@ -206,7 +211,7 @@ def cifar():
 def test_real_cifar10_with_human_labels(cifar):
     t = Trainer(Spec(data='cifar10', root=cifar, train_size=1000, noise='human:worse', method='ce', width=.125,
                      noise_settings=dict(file=f'{cifar}/CIFAR-10_human.pt'), epochs=3, batch=64, lr=.02, watch=500))
-    t.test = t.test.subset(torch.arange(1000))
+    t.data = replace(t.data, test=t.data.test.subset(torch.arange(1000)))
     row = t.fit(progress=False)
     assert .35 < row['realised_rate'] < .46 and row['n_train'] == 1000
     assert row['spec']['ops'] == 'cutout' and row['spec']['crop'] == 4 and row['best'] > 15, 'better than chance'

@@ -41,9 +41,9 @@ def call(capsys, *line):
 def test_no_label_is_made_wrong_unasked(pets, tmp_path, capsys):
     train, test = load(pets)
     for t in Trainer(Spec(data=str(pets), epochs=1)), Trainer(Spec(epochs=1), train=train, test=test), Trainer():
-        assert t.noise is None and t.labels.equal(t.loaded.labels)
+        assert t.data.noise is None and t.labels.equal(t.data.loaded.labels)
     status, said = call(capsys, 'train', '--data', pets, '--epochs', 1, '--out', tmp_path/'run')
-    assert status == 0 and 'labels as they are' in said and Trainer.resume(tmp_path/'run').noise is None
+    assert status == 0 and 'labels as they are' in said and Trainer.resume(tmp_path/'run').data.noise is None
 
 def test_a_mask_is_a_mask_wherever_positions_are_taken():
     x, y = blobs(6, side=8)
@@ -145,7 +145,7 @@ def test_where_no_widget_can_be_drawn_there_are_words():
 
 def test_a_run_of_a_device_that_is_not_here_goes_on_on_the_cpu(tmp_path, capsys):
     run = tmp_path/'run'
-    Trainer(Spec(epochs=1, train_size=60, device='cpu'), run).fit(progress=False)
+    Trainer(Spec(epochs=1, train_size=60, device='cpu'), out=run).fit(progress=False)
     st = torch.load(run/'checkpoint.pt', weights_only=True)
     st['spec'].update(device='cuda:99', engine='graph'); torch.save(st, run/'checkpoint.pt')
     for what in 'replay', 'issues', 'report', 'train --resume --out':
@@ -154,7 +154,7 @@ def test_a_run_of_a_device_that_is_not_here_goes_on_on_the_cpu(tmp_path, capsys)
             assert status == 0 and bool(more) != ('goes on on the CPU' in said), said
 
 def test_several_pictures_and_folders_are_predicted_at_once(pets, tmp_path, capsys):
-    Trainer(SPEC, tmp_path/'run', train=load(pets)[0]).fit(progress=False)
+    Trainer(SPEC, out=tmp_path/'run', train=load(pets)[0]).fit(progress=False)
     one, two = sorted((pets/'a').iterdir())[:2]
     status, said = call(capsys, 'predict', tmp_path/'run', one, two, pets/'b', '--csv', tmp_path/'p.csv')
     assert status == 0 and f'{2 + len(os.listdir(pets/"b"))} pictures' in said

@@ -325,7 +325,8 @@ def taken_options(function: Callable,   # or a class
     try: parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError): return {}       # some of those written in C say nothing
     if any(p.kind is p.VAR_KEYWORD for p in parameters): return options
-    return {p.name: options[p.name] for p in parameters if p.name in options and p.kind is not p.POSITIONAL_ONLY}
+    return {p.name: options[p.name] for p in parameters
+            if p.name in options and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 # %% ../../nbs/01_data/01_validation.ipynb #6c80fac6
 def as_path(path: Any,  # a text or a path

@@ -55,7 +55,7 @@ def run_demo(
     run_specs(specs, folder, workers, said)
     runs = []
     for name, s in specs.items():
-        views = Trainer.resume(Path(folder)/name).look() if s.seed == seeds[0] else None
+        views = Trainer.resume(Path(folder)/name).views() if s.seed == seeds[0] else None
         runs.append(report.read_run(Path(folder)/name, views=views))
     runs.sort(key=lambda r: list(DEMO_METHODS.values()).index(r.label))
     table = report.summarize_runs(runs)

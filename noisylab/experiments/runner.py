@@ -20,7 +20,8 @@ from typing import Callable
 
 from ..data.validation import SharedSetting
 from ..errors import UserError
-from ..training.spec import Spec, usable_cores, spec_from_dict
+from ..training.environment import usable_cores
+from ..training.spec import Spec, spec_from_dict
 
 # %% ../../nbs/10_experiments/01_runner.ipynb #dfd54ec3
 WHERE_FIELDS = 'root', 'device', 'engine', 'workers'      # of a `Spec`: where and how a run takes place
@@ -52,7 +53,9 @@ def run_spec(
     until: float | None = None, # when to stop and save, in seconds of `time.time()`
 ) -> dict | None:               # the row; None: out of time
     "Train what is missing of a run, and return its row."
-    from noisylab.training.trainer import Trainer, read_checkpoint
+    from noisylab.training.callbacks import TimeLimit
+    from noisylab.training.checkpoint import read_checkpoint
+    from noisylab.training.trainer import Trainer
     late = lambda: until is not None and time.time() >= until
     folder = Path(folder)
     done = json.loads((folder/'result.json').read_text(encoding='utf-8')) if (folder/'result.json').exists() else None
@@ -62,8 +65,9 @@ def run_spec(
         raise UserError(f"{folder} holds another run ({other['method']}, seed {other['seed']}); "
                         "name another folder or delete it")
     if done or late(): return done
-    trainer = Trainer.resume(folder) if begun else Trainer(spec, folder, 5)
-    trainer.on_step.append(lambda t: t.stop() if late() else None)
+    limit = [] if until is None else [TimeLimit(until=until)]
+    trainer = Trainer.resume(folder, callbacks=limit) if begun else \
+              Trainer(spec, out=folder, checkpoint_every=5, callbacks=limit)
     with _threads(threads): row = trainer.fit(progress=progress)
     return row if trainer.epoch == trainer.spec.epochs else None
 

@@ -17,7 +17,9 @@ from ..methods.base import METHODS, find_method, make_method
 from ..models.robust_net import MODELS
 from ..data.datasets import DATASETS, find_noise_file
 from ..data.noise import NOISE, find_noise
-from ..training.spec import Spec, resolve_device, spec_from_dict, reopen_fields, resolve_spec, absolute_paths
+from ..training.defaults import reopen_fields, resolve_spec
+from ..training.environment import resolve_device
+from ..training.spec import Spec, absolute_paths, spec_from_dict
 
 # %% ../../nbs/09_lab/01_controls.ipynb #b7b1b66a
 def _control(key, label, group, kind, hint='', live=False, lo=0, hi=1, step=.01, log=False, unit='', options=()):

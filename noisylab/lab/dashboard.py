@@ -21,8 +21,10 @@ from ..methods.base import make_method
 from ..metrics.embedding import Mapper
 from ..session.session import Session
 from ..session.view import ENDED_STATES, RunView
-from ..training.loop import LIVE_FIELDS, check_parts
-from ..training.spec import OWN_PREFIX, Spec, read_spec, reopen_fields, spec_from_dict
+from ..training.spec import LIVE_FIELDS
+from ..training.trainer import check_parts
+from ..training.defaults import reopen_fields
+from ..training.spec import OWN_PREFIX, Spec, read_spec, spec_from_dict
 
 # %% ../../nbs/09_lab/02_dashboard.ipynb #49ca7df9
 def as_sentence(text: str) -> str:
@@ -146,8 +148,9 @@ def as_run(
     if isinstance(d, Images): d, train = None, d
     if isinstance(d, (str, Path)): d, fields = None, fields | dict(data=str(d))
     if isinstance(d, dict): d = spec_from_dict(d)
-    if fields and (d is None or isinstance(d, Spec)):
-        d = spec_from_dict(fields if d is None else reopen_fields(asdict(d), fields))
+    if not isinstance(d, Spec | None):
+        raise UserError(f'{d!r:.60} is a {type(d).__name__}; expected a Spec, images, a dataset, a folder or a file')
+    if fields: d = spec_from_dict(fields if d is None else reopen_fields(asdict(d), fields))
     return d, train
 
 # %% ../../nbs/09_lab/02_dashboard.ipynb #7d0a398c
@@ -166,7 +169,7 @@ class Dashboard:
         **fields,                       # of `Spec`
     ):
         spec, train = as_run(spec_or_data, train, **fields)
-        check_parts(Spec() if spec is None else spec, train=train, test=test)
+        check_parts(train=train, test=test)
         self.runs, self.form = RunList(), Form(spec, None if train is None else train.shape[1])
         self.parts, self.mapper, self.closed = dict(train=train, test=test), mapper, False
         self._lock, self._saved = RLock(), {}      # folder → number of the run that is saved there

@@ -9,12 +9,12 @@ __all__ = ['DEFAULT_PHASE', 'AUTHOR_TRAINING', 'METHODS', 'Batch', 'Phase', 'pha
 # %% ../../nbs/03_methods/03_base.ipynb #5ecd687d
 import math
 from dataclasses import asdict, dataclass, fields
-from importlib import import_module
 from typing import Callable, ClassVar, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..data.validation import import_named, is_named
 from ..errors import UserError
 from ..models.robust_net import RobustNet
 
@@ -76,6 +76,7 @@ class Method:
     holdout: ClassVar[float] = 0.   # share of the training images it needs held out, with their given labels
     passes_per_step: ClassVar[float] = 1.   # cost of a step; cross-entropy's pass forward and back is 1
     views: ClassVar[tuple] = ('weak',)      # the fields of `Batch` that it looks at: 'weak', 'strong', 'strong2'
+    average: ClassVar[float] = 0.   # decay of the moving average of weights that predicts; 0: weights as they are
     stage: ClassVar[int] = 0        # number of the phase that runs, set by the trainer before `on_epoch`
 
     def phases(self, n_classes: int) -> tuple: return DEFAULT_PHASE,
@@ -150,13 +151,17 @@ class CE(Method):
     "Cross-entropy with the given labels."
     paper: ClassVar[str] = 'Tai et al. 2023, section 4'
     view: str = 'weak'      # the view that is classified: 'weak', x, or 'strong', T(x)
+    label_smoothing: float = 0.     # share of a label that is spread over all classes, 0..1
 
     @property
     def views(self): return self.view,
-    def check(self): check_choices(self, view=('weak', 'strong'))
+    def check(self):
+        check_choices(self, view=('weak', 'strong'))
+        check_ranges(self, label_smoothing=(0, 1))
 
     def terms(self, net, b, s):
-        return {'ce': F.cross_entropy(net(getattr(b, self.view)).logits.float(), b.labels)}
+        logits = net(getattr(b, self.view)).logits.float()
+        return {'ce': F.cross_entropy(logits, b.labels, label_smoothing=self.label_smoothing)}
 
 # %% ../../nbs/03_methods/03_base.ipynb #8d056454
 AUTHOR_TRAINING = dict(batch=128, momentum=.9, weight_decay=1e-4)      # section 4's, and that of most authors
@@ -176,13 +181,12 @@ class LossMethod(Method):
         return res
 
     def author(self, n_classes): return AUTHOR_TRAINING
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor: return self.function(logits, labels)
     def terms(self, net, b, s):
-        name = getattr(self.function or type(self), '__name__', 'own').lower()
-        return {name: self.loss(net(b.weak).logits.float(), b.labels)}
+        name = getattr(self.function, '__name__', 'own').lower()
+        return {name: self.function(net(b.weak).logits.float(), b.labels)}
 
 # %% ../../nbs/03_methods/03_base.ipynb #38d5e656
-METHODS = {                 # name → (class or 'module:Class', settings that differ from its defaults)
+METHODS = {     # name → (class, function or 'module:name', settings that differ from its defaults)
     'ce':             (CE, {}),
     'ce_augmented':   (CE, dict(view='strong')),
 } | {name: (f'noisylab.methods.{where}', own) for name, (where, own) in {
@@ -197,31 +201,40 @@ METHODS = {                 # name → (class or 'module:Class', settings that d
     'pencil':         ('baselines:PENCIL', {}),
     'pencil_summed':  ('baselines:PENCIL', dict(summed=True)),
     'elr':            ('rivals:ELR', {}),
-    'elr_forward':    ('rivals:ELRForward', {}),
+    'elr_forward':    ('rivals:ELR', dict(forward=True)),
     'sop':            ('rivals:SOP', dict(w_consistency=0., w_balance=0.)),
     'sop_plus':       ('rivals:SOP', {}),
     'mixup':          ('rivals:Mixup', {}),
     'nce_rce':        ('rivals:NCERCE', {}),
     'coteaching':     ('rivals:CoTeaching', {}),
+    'ssr':            ('rivals:SSR', {}),
+    'regce':          ('rivals:RegCE', {}),
     'paper':          ('paper:Paper', {}),
     'balanced':       ('paper:Paper', dict(w_cluster=0., alpha_hold=.3, pseudo='weak', tau=2.)),
 }.items()}
 
+def _method_class(found, name):
+    "(class, settings) of what a name stands for."
+    if isinstance(found, Method): return type(found), found.settings()
+    if isinstance(found, type) and issubclass(found, Method): return found, {}
+    if isinstance(found, type) or not callable(found):
+        raise UserError(f'method {name!r} is {found!r:.60}; expected a Method, or a function (logits, labels) → loss')
+    return type('OwnLoss', (LossMethod,), dict(function=staticmethod(found))), {}
+
 def find_method(
-    name: str,      # one of `METHODS`
+    name: str,      # one of `METHODS`, or 'module:name' of a `Method` or of a function (logits, labels) → loss
 ) -> tuple:         # (class, settings that differ from its defaults)
     "The class behind a name."
+    if is_named(name): return _method_class(import_named(name, 'method'), name)
     if not isinstance(name, str) or name not in METHODS:
-        raise UserError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}")
-    cls, own = METHODS[name]
-    if isinstance(cls, str):
-        module, cls = cls.split(':')
-        cls = getattr(import_module(module), cls)
-    return cls, own
+        raise UserError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}, or 'module:name'")
+    found, own = METHODS[name]
+    cls, its = _method_class(import_named(found, 'method') if isinstance(found, str) else found, name)
+    return cls, its | own
 
 # %% ../../nbs/03_methods/03_base.ipynb #f604bb1f
 def make_method(
-    name: str,      # one of `METHODS`
+    name: str,      # as of `find_method`
     **settings,     # that differ from the method's own
 ) -> Method:
     "A method by name."

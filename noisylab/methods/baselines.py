@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import UserError
-from .base import AUTHOR_TRAINING, LossMethod, Method, Phase, check_ranges
+from .base import AUTHOR_TRAINING, Method, Phase, check_ranges
 from .losses import (bootstrap_loss, estimate_transition, forward_loss, gce_loss, imae_loss, jo_terms,
                                      pencil_terms, pseudo_labels, sl_loss, soft_bootstrap_loss)
 
@@ -21,7 +21,7 @@ from .losses import (bootstrap_loss, estimate_transition, forward_loss, gce_loss
 def _many(n_classes): return n_classes >= 100       # CIFAR-100's settings instead of CIFAR-10's
 
 @dataclass
-class Bootstrap(LossMethod):
+class Bootstrap(Method):
     "Targets that are partly the network's own."
     hard: bool = False          # arg max instead of p
     beta: float | None = None   # share of the given label; None: 0.8 if hard, else 0.95
@@ -29,23 +29,26 @@ class Bootstrap(LossMethod):
     live: ClassVar[tuple] = ('beta',)
 
     def check(self): check_ranges(self, beta=(0, 1))
-    def loss(self, logits, labels):
+    def author(self, n_classes): return AUTHOR_TRAINING
+    def terms(self, net, b, s):
         beta = (.8 if self.hard else .95) if self.beta is None else self.beta
-        if not self.hard: return soft_bootstrap_loss(logits, labels, beta)
-        return bootstrap_loss(logits, labels, pseudo_labels(logits), beta)
+        logits = net(b.weak).logits.float()
+        return {'bootstrap': bootstrap_loss(logits, b.labels, pseudo_labels(logits), beta) if self.hard else
+                             soft_bootstrap_loss(logits, b.labels, beta)}
 
 @dataclass
-class IMAE(LossMethod):
+class IMAE(Method):
     "Weights by how much a sample is in doubt."
     T: float = 8.               # how much samples in doubt are preferred
     paper: ClassVar[str] = 'Wang et al. 2019 (IMAE)'
     live: ClassVar[tuple] = ('T',)
 
     def check(self): check_ranges(self, T=(0, 100))
-    def loss(self, logits, labels): return imae_loss(logits, labels, self.T)
+    def author(self, n_classes): return AUTHOR_TRAINING
+    def terms(self, net, b, s): return {'imae': imae_loss(net(b.weak).logits.float(), b.labels, self.T)}
 
 @dataclass
-class SL(LossMethod):
+class SL(Method):
     "Cross-entropy and its reverse."
     a: float | None = None      # weight of cross-entropy; None: 0.1 (6 from 100 classes on)
     b: float | None = None      # weight of the reverse; None: 1 (0.1)
@@ -57,9 +60,10 @@ class SL(LossMethod):
     def phases(self, n_classes):        # of 391 steps an epoch
         return (Phase('train', 150, .1, (80/150, 120/150), fade=150*391*5e-3) if _many(n_classes) else
                 Phase('train', 120, .01, (1/3, 2/3), fade=120*391*1e-4),)
-    def loss(self, logits, labels):
+    def terms(self, net, b, s):
+        logits = net(b.weak).logits.float()
         own = (6., .1) if _many(logits.shape[1]) else (.1, 1.)
-        return sl_loss(logits, labels, *(o if v is None else v for v, o in zip((self.a, self.b), own)))
+        return {'sl': sl_loss(logits, b.labels, *(o if v is None else v for v, o in zip((self.a, self.b), own)))}
 
 # %% ../../nbs/03_methods/05_baselines.ipynb #2ecfd2ee
 @dataclass

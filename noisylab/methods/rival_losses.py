@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['elr_target', 'elr_loss', 'sop_terms', 'mixup', 'mixup_loss', 'beta_draws', 'nce_rce_loss', 'forget_rate',
-           'small_loss_mask', 'coteaching_losses', 'relabel_confident', 'knn_agreement', 'balanced_order',
-           'feature_consistency']
+           'small_loss_mask', 'coteaching_losses', 'relabel_confident', 'knn_agreement', 'balanced_order']
 
 # %% ../../nbs/03_methods/02_rival_losses.ipynb #1da28afa
 import math
@@ -45,11 +44,12 @@ def sop_terms(
     eps: float = 1e-4,              # smallest probability
 ) -> dict:                          # of terms: SOP's are `ce` and `mse`, SOP+ adds `consistency` and `balance`
     "SOP's terms, unweighted."
-    y, p = F.one_hot(labels, logits.shape[1]).to(logits), logits.softmax(1)
+    hot = lambda places: torch.zeros_like(logits).scatter(1, places[:, None], 1.)      # F.one_hot looks at values
+    y, p = hot(labels), logits.softmax(1)
     extra, missing = (u.square()*y).clamp(max=1), (v.square()*(1 - y)).clamp(max=1)
     q = (p + extra - missing.detach()).clamp_min(eps)
     q = (q/q.sum(1, keepdim=True)).clamp(eps, 1)
-    chosen = F.one_hot(p.argmax(1), logits.shape[1]).to(logits)
+    chosen = hot(p.argmax(1))
     res = dict(ce=-q.gather(1, labels[:, None]).log().mean(), mse=(chosen + extra - missing - y).square().sum(1).mean(),
                balance=-q.mean(0).clamp(eps, 1).log().mean())
     if other is not None: res['consistency'] = F.kl_div(F.log_softmax(other, 1), p.detach(), reduction='batchmean')
@@ -142,11 +142,11 @@ def knn_agreement(
 ) -> Tensor:                    # N, 0..1; 1: the image's label wins, or is level
     "Votes of the nearest neighbours for each image's label, as a share of the winner's; classes count alike."
     f, k = F.normalize(features, dim=1), min(k, len(features))
-    share = torch.bincount(labels, minlength=n_classes).clamp_min(1)/len(labels)
+    of_class = torch.bincount(labels, minlength=n_classes).clamp_min(1)     # not their share: level stays level
     res = []
     for part, own in zip(f.split(max(1, chunk//len(f))), labels.split(max(1, chunk//len(f)))):
         voters = labels[(part @ f.T).topk(k).indices]
-        votes = f.new_zeros(len(part), n_classes).scatter_add_(1, voters, torch.ones_like(voters, dtype=f.dtype))/share
+        votes = f.new_zeros(len(part), n_classes).scatter_add_(1, voters, f.new_ones(voters.shape))/of_class
         res.append(votes.gather(1, own[:, None])[:, 0]/votes.amax(1))
     return torch.cat(res)
 
@@ -166,10 +166,3 @@ def balanced_order(
     place[by_class] = np.arange(len(y)) - (count.cumsum() - count)[y[by_class]]
     times = count.max()//count[y] + (place < count.max() % count[y])
     return index[torch.from_numpy(rng.permutation(np.repeat(order, times)))]
-
-def feature_consistency(
-    predicted: Tensor,  # B×D, from the strong view: predictor of the projected features
-    projected: Tensor,  # B×D, from the weak view: projected features; gets no gradient
-) -> Tensor:            # −1..1
-    "Negative cosine between two views' features."
-    return -F.cosine_similarity(predicted, projected.detach(), dim=1).mean()

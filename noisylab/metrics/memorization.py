@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['memorization_shares', 'count_in_use', 'entropy', 'describe_collapse', 'most_doubted', 'loss_histogram',
-           'believed_noise', 'SampleViews']
+           'believed_noise', 'count_changes', 'first_minimum', 'SampleViews']
 
 # %% ../../nbs/04_metrics/01_memorization.ipynb #e0293357
 from dataclasses import dataclass
@@ -100,6 +100,25 @@ def believed_noise(
     "The noise as the network sees it, to be held beside the noise that was injected. Needs no true label."
     counts = np.bincount(pred.astype(int)*n_classes + given, minlength=n_classes**2).reshape(n_classes, n_classes)
     return counts/np.maximum(counts.sum(1, keepdims=True), 1)
+
+# %% ../../nbs/04_metrics/01_memorization.ipynb #ff0966be
+def count_changes(
+    pred: np.ndarray,       # E×N int, predicted classes; -1 where an image was not seen, as `Tracker.pred`
+) -> np.ndarray:            # E-1 int
+    "How many predictions change from one epoch to the next, of the images seen in both."
+    before, now = pred[:-1], pred[1:]
+    return ((before != now) & (before >= 0) & (now >= 0)).sum(1)
+
+def first_minimum(
+    changes: np.ndarray,    # numbers, such as those of `count_changes`
+    window: int = 3,        # how many of them are averaged, up to each
+    patience: int = 5,      # how many later averages must be higher
+) -> int | None:            # its place in `changes`; None: there is none yet
+    "Where the moving average of `changes` has its first minimum."
+    sums = np.cumsum([0, *changes], dtype=float)
+    mean = (sums[window:] - sums[:-window])/window
+    for i in range(len(mean) - patience):
+        if mean[i] < mean[i + 1:i + 1 + patience].min(): return i + window - 1
 
 # %% ../../nbs/04_metrics/01_memorization.ipynb #9ea61e6c
 @dataclass(frozen=True, eq=False)

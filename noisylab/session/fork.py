@@ -8,17 +8,18 @@ __all__ = ['FORK_FIELDS', 'capture_state', 'take_over_state', 'fork_spec', 'repl
 # %% ../../nbs/06_session/06_fork.ipynb #cf2391ac
 import copy
 from collections import deque
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
 
 from ..errors import UserError
 from ..data.validation import checksum
-from ..training.loop import LIVE_FIELDS, EVENT_NOTES, check_change
 from ..methods.base import Method, make_method
-from ..training.spec import Spec, spec_from_dict, relocate_spec, reopen_fields
-from ..training.trainer import Trainer, load_handed_over, restore_state, read_checkpoint, training_state
+from ..training.checkpoint import load_handed_over, read_checkpoint, restore_state, training_state
+from ..training.defaults import reopen_fields
+from ..training.spec import EVENT_NOTES, LIVE_FIELDS, Spec, check_change, relocate_spec, spec_from_dict
+from ..training.trainer import Trainer
 
 # %% ../../nbs/06_session/06_fork.ipynb #ef461cb6
 FORK_FIELDS = ('method', 'settings', 'epochs', 'schedule', 'ops', 'n', 'crop', 'flip', 'momentum', 'weight_decay',
@@ -28,7 +29,7 @@ def capture_state(trainer: Trainer) -> dict:
     "A copy of the state of a training, as `take_over_state` takes it."
     with trainer.lock:
         return dict(st=copy.deepcopy(training_state(trainer)), names=[n for n, _ in trainer.net.named_parameters()],
-                    true=trainer.train.true)
+                    true=trainer.data.train.true)
 
 def take_over_state(
     trainer: Trainer,       # not started
@@ -40,18 +41,19 @@ def take_over_state(
     "Put a trainer into a captured state; with other `settings`, as far as the state fits."
     tr = trainer
     if settings is None: return restore_state(tr, st)
-    if true is not None: tr.train = tr.train.with_labels(tr.labels, true)
+    if true is not None: tr.data = replace(tr.data, train=tr.data.train.with_labels(tr.labels, true))
     own = tr.net.state_dict()
     tr.net.load_state_dict({k: v for k, v in st['net'].items() if k in own and own[k].shape == v.shape}, strict=False)
     old = {n: st['opt']['state'].get(i, {}) for i, n in enumerate(names)}
     for n, p in tr.net.named_parameters():
-        m = old.get(n, {}).get('momentum_buffer')
-        if m is not None and m.shape == p.shape: tr.opt.state[p]['momentum_buffer'] = m.to(p).clone()
+        fits = {k: v for k, v in old.get(n, {}).items() if getattr(v, 'shape', None) in (p.shape, ())}
+        if st['spec'].get('optimizer', 'sgd') == tr.spec.optimizer:
+            tr.optimizer.state[p].update({k: v.to(p.device).clone() for k, v in fits.items()})
     for k in ('epoch', 'step', 'in_epoch', 'seconds', 'history'): setattr(tr, k, st[k])
     if st.get('tracker'): tr.tracker.load_state_dict(st['tracker'])
-    tr.method.stage, same = tr.stage, st['spec']['method'] == tr.spec.method
+    tr.method.stage, same = tr.phase, st['spec']['method'] == tr.spec.method
     if not same and tr.in_epoch:        # a new method begins within an epoch
-        with tr.random(): tr.method.on_epoch(tr.epoch, tr.seen_of)
+        with tr.random(): tr.method.on_epoch(tr.epoch, tr.train_predictions)
     if same and st.get('first'): tr.first = {k: v.to(tr.spec.device).clone() for k, v in st['first'].items()}
     if same and st['checksum'] == checksum(tr.labels.cpu().numpy()): tr.method.load_state(st['method'])
     tr.events = [{'step': tr.step, 'fork': dict(settings=settings, spec=st['spec'], events=st['events'])}]

@@ -19,60 +19,61 @@ import torch.nn.functional as F
 from ..data.validation import as_index
 from .frames import Frame, Frames, WatchedImages, read_frames, save_frames, small_pictures
 from .view import Messages
-from ..training.loop import Steered, network_outputs, restored_images
-from ..training.trainer import Snapshot, make_snapshot
+from ..training.evaluation import Snapshot, make_snapshot, network_outputs, restored_images
+from ..training.trainer import Trainer
 
 # %% ../../nbs/06_session/05_observer.ipynb #56774e41
 def choose_watched(
-    trainer: Steered,
+    trainer: Trainer,
     n_map: int = 1000,      # images on the map
 ) -> WatchedImages:
     "The watched images of a training."
-    n, true = len(trainer.watch), trainer.train.true
-    true = None if true is None else true.cpu()[trainer.watch].numpy().astype(np.int16)
-    return WatchedImages(trainer.watch.numpy(), true, np.arange(n)[::max(1, -(-n//n_map))], trainer.loaded.classes,
-                         trainer.loaded)
+    d, index = trainer.data, trainer.data.watch_index
+    true, n = d.train.true, len(index)
+    true = None if true is None else true.cpu()[index].numpy().astype(np.int16)
+    return WatchedImages(index.numpy(), true, np.arange(n)[::max(1, -(-n//n_map))], d.loaded.classes, d.loaded)
 
 def choose_pinned(
-    trainer: Steered,
+    trainer: Trainer,
     n: int = 8,
 ) -> np.ndarray:    # places among the watched images
     "Images to pin: one of each class, then others; the same ones whatever the noise."
-    labels = (trainer.loaded.labels if trainer.loaded.true is None else trainer.loaded.true).cpu()[trainer.watch]
+    images = trainer.data.loaded
+    labels = (images.labels if images.true is None else images.true).cpu()[trainer.data.watch_index]
     first = np.unique(labels.numpy(), return_index=True)[1]
     return np.r_[first, np.setdiff1d(np.arange(len(labels)), first)][:n]
 
 # %% ../../nbs/06_session/05_observer.ipynb #81c0b039
 def quick_snapshot(
-    trainer: Steered,
+    trainer: Trainer,
 ) -> Snapshot:
     "The watched images as the network sees them now: like the snapshot of an epoch, but without a record."
-    tr = trainer
-    w, given = network_outputs(tr, tr.train, tr.watch), tr.labels[tr.watch.to(tr.labels.device)]
+    tr, index = trainer, trainer.data.watch_index
+    w, given = network_outputs(tr, tr.data.train, index), tr.labels[index.to(tr.labels.device)]
     loss = F.cross_entropy(w['logits'], given, reduction='none')
     return make_snapshot(w, loss, {})
 
-def watched_labels(trainer: Steered) -> np.ndarray:   # n int16
+def watched_labels(trainer: Trainer) -> np.ndarray:   # n int16
     "The given labels of the watched images, as they are now."
     labels = trainer.labels
-    return labels[trainer.watch.to(labels.device)].cpu().numpy().astype(np.int16)
+    return labels[trainer.data.watch_index.to(labels.device)].cpu().numpy().astype(np.int16)
 
 def _shown(x): return small_pictures(x.permute(0, 2, 3, 1).cpu().numpy())
 
 def pinned_views(
-    trainer: Steered,
+    trainer: Trainer,
     pinned: np.ndarray,     # p, places among the watched images
 ) -> dict:                  # `original`, `augmented`, `restored` and `ops` of a `Frame`
     "The pinned images as they are augmented and restored now."
-    tr, index = trainer, trainer.watch[torch.as_tensor(pinned)]
-    x, draws = tr.train.take(index).to(tr.spec.device), tr.strong.draw(len(tr.train), tr.spec.seed, 0)[index]
+    tr, train, index = trainer, trainer.data.train, trainer.data.watch_index[torch.as_tensor(pinned)]
+    x, draws = train.take(index).to(tr.spec.device), tr.strong.draw(len(train), tr.spec.seed, 0)[index]
     strong = tr.strong.apply(x, draws)
     again = restored_images(tr, strong)
     return dict(original=_shown(x), augmented=_shown(strong), restored=None if again is None else _shown(again),
                 ops=tuple(tr.strong.names(draws)))
 
 def make_frame(
-    trainer: Steered,
+    trainer: Trainer,
     seen: Snapshot,             # of this moment
     pinned: np.ndarray,         # p, places among the watched images
     before: Frame | None = None,    # arrays that have not changed are shared with this frame
@@ -80,7 +81,7 @@ def make_frame(
     "The frame of this moment."
     tr, n = trainer, trainer.steps_per_epoch
     cluster = seen.cluster if getattr(tr.method, 'w_cluster', 0) else None      # not of a head that is not trained
-    noise = None if tr.noise is None else tr.noise.matrix.astype(np.float32)
+    noise = None if tr.data.noise is None else tr.data.noise.matrix.astype(np.float32)
     new = Frame(tr.epoch + tr.in_epoch/n if tr.in_epoch else tr.epoch, tr.step, seen.record or None, seen.pred,
                 np.nan_to_num(seen.loss), watched_labels(tr), cluster, pinned, **pinned_views(tr, pinned), noise=noise)
     if before is None: return new
@@ -89,7 +90,7 @@ def make_frame(
 
 # %% ../../nbs/06_session/05_observer.ipynb #5d2eeb29
 def restoration_errors(
-    trainer: Steered,
+    trainer: Trainer,
     k: int = 8,         # images for each operation
 ) -> dict | None:       # operation → (images, mean squared error in 0..1 before, and after); None without a decoder
     "How well the network undoes each augmentation operation."
@@ -97,10 +98,11 @@ def restoration_errors(
     if not getattr(tr.method, 'w_rec', 0) or not tr.strong.n: return None
     names = tr.strong.ops
     one = replace(tr.strong, n=1)
-    index = tr.watch[torch.arange(k*len(names)) % len(tr.watch)]
+    watch = tr.data.watch_index
+    index = watch[torch.arange(k*len(names)) % len(watch)]
     draws = one.draw(len(index), tr.spec.seed, 0)
     draws.op[0] = torch.arange(len(names)).repeat_interleave(k).to(draws.op.dtype)
-    x = tr.train.take(index).to(tr.spec.device)
+    x = tr.data.train.take(index).to(tr.spec.device)
     strong = one.apply(x, draws)
     error = lambda y: ((y.float() - x.float())/255).square().flatten(1).mean(1).view(len(names), k).mean(1).tolist()
     return {o: (k, b, a) for o, b, a in zip(names, error(strong), error(restored_images(tr, strong)))}
@@ -166,7 +168,8 @@ class Observer:
     def due(self) -> bool:
         "Is it time for a frame within an epoch?"
         tr, now = self.trainer, time.perf_counter()
-        if self._cost is None: self._cost = (now - self._start)/tr.in_epoch*len(tr.watch)/tr.spec.batch/3  # a guess
+        if self._cost is None:      # a guess
+            self._cost = (now - self._start)/tr.in_epoch*len(tr.data.watch_index)/tr.spec.batch/3
         wait = max(1., self._cost) if self.latest is None else max(3., 30*self._cost)
         return now - (self._looked or self._start) > wait
 
@@ -218,7 +221,7 @@ class Observer:
 
     def relabelled(self):
         "The true labels may have become known or unknown with a change of the noise."
-        if (self.trainer.train.true is None) != (self.watched.true is None):
+        if (self.trainer.data.train.true is None) != (self.watched.true is None):
             self.watched = choose_watched(self.trainer, self.n_map)
 
     def begin_like(self,

@@ -15,21 +15,22 @@ import weakref
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..data.validation import write_atomic
-from ..data.images import Images
 from ..errors import UserError
 from ..methods.base import make_method
 from .fork import capture_state, fork_spec, take_over_state
 from .observer import Observer
-from .requests import Interrupted, Requests, fulfil
+from .requests import Requests, fulfil
 from .view import LossCurve, Messages, RunProgress, RunView, Speed
-from ..training.loop import check_change, check_parts
-from ..training.spec import Spec, relocate_spec
-from ..training.trainer import Trainer, load_handed_over, read_checkpoint, rebuild_trainer
+from ..training.checkpoint import load_handed_over, read_checkpoint
+from ..training.evaluation import Interrupted
+from ..training.spec import Spec, check_change, relocate_spec
+from ..training.trainer import Trainer, read_request, rebuild_trainer
 
 # %% ../../nbs/06_session/07_session.ipynb #5b284420
 _PRELOADING = threading.Lock()
@@ -62,21 +63,19 @@ def close_sessions():
 class Session(RunView):
     "A training that somebody watches and steers, in a thread of its own."
     def __init__(self,
-        spec: Spec = Spec(),
+        spec: Any = None,               # a `Spec`, a dictionary of its fields, or data: see `Trainer`
         *,
-        train: Images | None = None,    # instead of loading `spec.data`
-        test: Images | None = None,
         n_map: int = 1000,              # watched images that are on the map
         n_pinned: int = 8,              # images whose restoration is kept in every frame
         memory: int = 256*2**20,        # bytes that frames may take
         mapper=None,                    # makes the map, see `metrics.embedding.Mapper`; None: no map
-        **parts,                        # `net`, `layer`, `method` of `Trainer`
+        **more,                         # fields of `Spec`, and parts of a `Trainer`: `train`, `net`, `callbacks`, …
     ):
-        check_parts(spec, train=train, test=test, **parts)
+        spec, parts = read_request(spec, ('n_map', 'n_pinned', 'memory', 'mapper'), **more)
         for k, v, least in (('n_map', n_map, 1), ('n_pinned', n_pinned, 0), ('memory', memory, 1)):
             if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least:
                 raise UserError(f'{k}={v!r}; expected a whole number, at least {least}')
-        self.spec, self.parts = spec, dict(train=train, test=test, **parts)
+        self.spec, self.parts = spec, parts
         self.trainer, self.error = None, None
         self.requests, self.messages, self.curve, self.speed = Requests(), Messages(), LossCurve(), Speed()
         self.observer = Observer(n_map, n_pinned, memory, mapper, self.messages)
@@ -90,8 +89,8 @@ class Session(RunView):
     latest  = property(lambda self: self.observer.latest)
     watched = property(lambda self: self.observer.watched)
     map     = property(lambda self: self.observer.map)
-    train   = property(lambda self: self.trainer and self.trainer.train)
-    test    = property(lambda self: self.trainer and self.trainer.test)
+    train   = property(lambda self: self.trainer and self.trainer.data.train)
+    test    = property(lambda self: self.trainer and self.trainer.data.test)
     pinned  = property(lambda self: self.observer.pinned, lambda self, at: setattr(self.observer, 'pinned', at))
 
     @property
@@ -184,7 +183,7 @@ class Session(RunView):
         device: str | None = None,  # another than the run had; None: that one, or the CPU where it is not
         data: str | Path | None = None,     # where its images are now, if elsewhere
         root: str | Path | None = None,     # where the named datasets are now, if elsewhere
-        **more,                 # of `Session`: `train` and `test` if the run had its own
+        **more,                 # of `Session`: `train` and `test` if the run had its own, `callbacks`
     ) -> 'Session':             # paused where the run was saved, or done
         "A session that goes on with a saved run."
         st, frames = read_checkpoint(folder), Path(folder)/'frames.npz'
@@ -201,7 +200,7 @@ class Session(RunView):
         self._need_trainer('fork')
         tr, o = self.trainer, self.observer
         spec = self._fork_spec(settings, self._changes())       # what is impossible is refused at once
-        parts = {k: v for k, v in self.parts.items() if k not in ('net', 'method')}
+        parts = {k: v for k, v in self.parts.items() if k not in ('net', 'method', 'callbacks')}    # they see one run
         new = Session(spec or self.spec, n_map=o.n_map, n_pinned=o.n_pinned, memory=o.frames.memory, mapper=o.mapper,
                       **parts)
         def job():      # changes that are made until then count
@@ -245,7 +244,7 @@ class Session(RunView):
 
     def _do(self, job) -> Future:
         if self.requests.mine and self.trainer.stepping:
-            raise UserError('a step is being taken just now; ask in on_step or on_epoch, which come between two steps')
+            raise UserError('a step is being taken just now; ask in a callback, which comes between two steps')
         return self.requests.do(job)
 
     def _changes(self) -> list:
@@ -282,9 +281,8 @@ class Session(RunView):
         first = self._origin.result() if self._origin else {}
         moved, self._origin, self.spec = first.pop('moved', {}), None, first.pop('spec', self.spec)
         self.parts |= first.pop('parts', {})
-        if first and self.parts['train'] is None: self.parts |= load_handed_over(first['st'], **moved)
-        parts = {k: v for k, v in self.parts.items() if v is not None}
-        tr = (rebuild_trainer if first else Trainer)(self.spec, **parts)
+        if first and 'train' not in self.parts: self.parts |= load_handed_over(first['st'], **moved)
+        tr = (rebuild_trainer if first else Trainer)(self.spec, **self.parts)
         if first: take_over_state(tr, **first)
         self.spec = tr.spec
         self.observer.begin(tr)
@@ -355,11 +353,8 @@ class Session(RunView):
         "Take a step, or end an epoch, and look if it is time."
         tr, o, r = self.trainer, self.observer, self.requests
         ends = tr.in_epoch >= max(1, tr.steps_per_epoch - 1)    # what a method does as an epoch begins is not given up
-        try:
-            with r.giving_way(doing) if ends else nullcontext(): next(self._steps)
-        except Interrupted:
-            self._steps = tr.steps()        # a generator that raised is at its end
-            raise
+        with r.giving_way(doing) if ends else nullcontext(): next(self._steps)
+        if self._unmeasured: raise Interrupted
         self.curve.add(tr)
         self.speed.add(tr.spec.batch)
         if tr.in_epoch:

@@ -15,7 +15,8 @@ from ..data.validation import as_labels, as_pixels, checksum
 from .frames import Frame, Frames, WatchedImages
 from ..data.images import Images
 from ..data.noise import transition_matrix
-from ..training.spec import OWN_PREFIX, Spec, package_versions
+from ..training.environment import package_versions
+from ..training.spec import OWN_PREFIX, Spec
 from ..metrics.tracker import Tracker
 from .view import LossCurve, RunProgress, RunView
 
