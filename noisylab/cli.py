@@ -297,7 +297,7 @@ def grid_command(args) -> int:
     from noisylab.errors import UserError
     from noisylab.experiments.grid import ResultTable, forecast, read_grid
     if args.rows: raise UserError(f'grid runs one file; {args.rows[0]} is one too many')
-    if not args.out: raise UserError('grid needs --out ROWS.jsonl, the file that its rows go to')
+    if not args.out and not args.dry_run: raise UserError('grid needs --out ROWS.jsonl, the file that its rows go to')
     if args.minutes is not None and not 0 <= args.minutes < float('inf'):
         raise UserError(f'--minutes {args.minutes}: expected a number from 0')
     own = {k: v for k, v in dict(root=args.root, device=args.device).items() if v}

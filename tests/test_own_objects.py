@@ -7,6 +7,7 @@ from noisylab.data.datasets import DATASETS, DatasetInfo
 from noisylab.data.images import Images
 from noisylab.data.noise import NOISE, NoiseKind, inject
 from noisylab.data.sources import load, load_again, load_all
+from noisylab.data.validation import import_named
 from noisylab.errors import UserError
 from noisylab.models.robust_net import MODELS, ModelInfo, make_model
 from noisylab.training.spec import Spec
@@ -26,6 +27,11 @@ def squares(root, download):
 def upwards(labels, rate, n_classes, seed, step=1):
     wrong = np.random.RandomState(seed).random_sample(len(labels)) < rate
     return np.where(wrong, (labels + step) % n_classes, labels)
+
+def needs_seven(a, b, c, d, e, f, g): raise AssertionError('called')
+
+class Seven:
+    def __init__(self, a, b, c, d, e, f, g): raise AssertionError('made')
 
 class Net(nn.Sequential):
     def __init__(self, shape, n_classes):
@@ -77,6 +83,23 @@ def test_entries_of_the_registries_are_known_everywhere(monkeypatch):
 def test_a_name_that_leads_nowhere_is_said_in_a_sentence(mine, field, text, says):
     with pytest.raises(UserError, match=says):
         Trainer(Spec(**{field: text.format(mine), 'train_size': 60, 'epochs': 1, 'device': 'cpu'}))
+
+@pytest.mark.parametrize('text', ['{}:needs_seven', '{}:Seven'])
+@pytest.mark.parametrize('field, takes', [
+    ('data', 'root, download'), ('noise', 'labels, rate, n_classes, seed'), ('model', 'shape, n_classes'),
+    ('method', 'logits, labels'), ('optimizer', 'parameters, lr=…'), ('schedule', 'progress'),
+    ('callbacks', '(trainer)?')])
+def test_a_function_that_cannot_be_called_as_it_will_be(mine, field, takes, text):
+    "By name and handed over: it is said before training what it is called with."
+    text = text.format(mine)
+    own = dict(train_size=60, epochs=1, device='cpu') | (dict(rate=.2) if field == 'noise' else {})
+    with pytest.raises(UserError, match=rf'\({takes}\)'):
+        Trainer(**own | {field: (text,) if field == 'callbacks' else text})
+    keyword = dict(model='net', schedule='lr_schedule').get(field, field)
+    if field == 'data': return      # what is handed over is no function
+    found = import_named(text, field)
+    with pytest.raises(UserError, match=rf'\({takes}\)'):
+        Trainer(**own | {keyword: [found] if field == 'callbacks' else found})
 
 def test_what_ones_own_returns_is_checked(mine):
     labels = np.arange(30) % 3

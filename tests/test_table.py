@@ -82,6 +82,14 @@ def test_threads_of_a_run_are_not_those_of_the_caller(tmp_path):
         assert seen == [2] and torch.get_num_threads() == 2 and (tmp_path/'run'/'result.json').exists()
     finally: torch.set_num_threads(was)
 
+def test_what_a_grid_costs_is_told_without_a_file_for_its_rows(tmp_path, monkeypatch, capsys):
+    from noisylab.cli import main
+    monkeypatch.chdir(tmp_path)
+    Path('g.toml').write_text(TOML)
+    assert main(['grid', 'g.toml', '--dry-run']) == 0 and '4 of 4 to do' in capsys.readouterr().out
+    assert [p.name for p in tmp_path.iterdir()] == ['g.toml']
+    with pytest.raises(UserError, match='file of rows'): ResultTable(GRID).run()
+
 @pytest.mark.skipif(os.name == 'nt', reason='signals')
 def test_a_worker_is_killed(tmp_path, whole):
     "The executor breaks; a new one takes up what was broken."

@@ -19,7 +19,8 @@ import numpy as np
 from .images import Images
 from .listing import ListedImage, list_folder
 from .readers import Arrays, LoadOptions, Pictures, read_source
-from .validation import draw_per_class, import_named, is_named, normal_form, per_class_counts, read_text
+from .validation import check_takes, draw_per_class, import_named, is_named, normal_form
+from .validation import per_class_counts, read_text
 from ..errors import UserError
 
 # %% ../../nbs/01_data/08_datasets.ipynb #49fa9b1c
@@ -186,7 +187,7 @@ def read_dataset(name: str,         # a name in `DATASETS`, or 'module:name'
                  ) -> tuple[Images, ...]:   # train, test
     "Training and test images of a named dataset."
     info = find_dataset(name)
-    source = info.read(root, download)
+    source = check_takes(info.read, 'root, download', f'reader of {name!r}')(root, download)
     both = read_source(source, name, ask)
     if both is None: raise UserError(f'{name}: its reader returns a {type(source).__name__} {source!r:.60}; what load '
                                      'takes was expected: a path, four arrays or two datasets')

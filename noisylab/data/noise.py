@@ -19,7 +19,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .label_files import HUMAN_LABELS, LabelsRead, check_labels, match_labels, read_human, read_labels
-from .validation import RATE_RANGE, checksum, import_named, is_named, taken_options
+from .validation import RATE_RANGE, check_takes, checksum, import_named, is_named, taken_options
 from ..errors import UserError
 
 # %% ../../nbs/01_data/06_noise.ipynb #a9d0dbfe
@@ -363,8 +363,9 @@ def inject(
     true, seed, n_classes = check_labels(labels, n_classes), int(seed), int(n_classes)
     rate, function = check_noise(kind, rate, options), find_noise(kind).function
     facts = taken_options(function, dict(zip(SAMPLE_FACTS, (features, ids, classes))))
-    used = {k: v for k, v in options.items() if v is not None}
-    made = function(true.copy(), rate, n_classes, seed, **facts, **taken_options(function, used))
+    own = facts | taken_options(function, {k: v for k, v in options.items() if v is not None})
+    check_takes(function, 'labels, rate, n_classes, seed', f'noise {noise_name(kind)!r}', own)
+    made = function(true.copy(), rate, n_classes, seed, **own)
     source = made.source if isinstance(made, LabelsRead) else ''
     new = made.labels if isinstance(made, LabelsRead) else made
     new = check_labels(new, n_classes, f'labels of noise {noise_name(kind)!r}')

@@ -6,7 +6,7 @@
 __all__ = ['UNLABELLED', 'SIZE_RANGE', 'RATE_RANGE', 'OBJECT_TEXT', 'as_labels', 'checksum', 'normal_form', 'parse_label',
            'parse_labels', 'as_8bit', 'as_pixels', 'as_index', 'as_class', 'per_class_counts', 'draw_per_class',
            'name_finder', 'read_text', 'parse_number', 'CsvTable', 'read_csv', 'find_label_column', 'is_named',
-           'import_named', 'taken_options', 'as_path', 'WriteError', 'write_atomic', 'check_writable',
+           'import_named', 'taken_options', 'check_takes', 'as_path', 'WriteError', 'write_atomic', 'check_writable',
            'write_elsewhere', 'write_csv', 'SharedSetting']
 
 # %% ../../nbs/01_data/01_validation.ipynb #d2798cf2
@@ -327,6 +327,22 @@ def taken_options(function: Callable,   # or a class
     if any(p.kind is p.VAR_KEYWORD for p in parameters): return options
     return {p.name: options[p.name] for p in parameters
             if p.name in options and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+# %% ../../nbs/01_data/01_validation.ipynb #0f788601
+def check_takes(function: Callable,     # or a class
+                arguments: str,         # the names of what it is called with, as 'logits, labels'
+                what: str,              # what it is, for an error
+                more: Iterable[str] = (),   # names of keywords that it is called with as well
+                ) -> Callable:          # `function`
+    "Raise `UserError` unless `function` can be called with these arguments."
+    if not callable(function):
+        raise UserError(f'{what} is a {type(function).__name__}; a function of ({arguments}) was expected')
+    try: takes = inspect.signature(function)
+    except (TypeError, ValueError): return function     # some of those written in C say nothing
+    try: takes.bind(*filter(None, arguments.split(', ')), **dict.fromkeys(more))
+    except TypeError as e:
+        raise UserError(f'{what} takes {takes}; a function of ({arguments}) was expected ({e})') from None
+    return function
 
 # %% ../../nbs/01_data/01_validation.ipynb #6c80fac6
 def as_path(path: Any,  # a text or a path

@@ -155,22 +155,24 @@ class ResultTable:
     "The rows of a grid, those that are there and those to be made."
     def __init__(self,
         grid: dict,                 # see `expand_grid`
-        out: str | Path,            # file of rows, .jsonl; run folders lie beside it, in OUT.runs/
+        out: str | Path | None = None,  # file of rows, .jsonl, run folders beside it, in OUT.runs/; None: none yet
         **override,                 # fields of every `Spec`
     ):
-        self.out, self.asked = Path(out), {a.key: a for a in expand_grid(grid, **override)}
-        if self.out.suffix != '.jsonl': raise UserError(f'{out}: a file of rows is expected, NAME.jsonl')
-        self.folder = self.out.with_suffix('.runs')
+        self.out = None if out is None else Path(out)
+        self.asked = {a.key: a for a in expand_grid(grid, **override)}
+        if self.out and self.out.suffix != '.jsonl': raise UserError(f'{out}: a file of rows is expected, NAME.jsonl')
+        self.folder = self.out and self.out.with_suffix('.runs')
         self.read()
 
     def read(self):
         "Read the rows that are there; refuse a file with rows of something else."
-        rows = read_rows(self.out)
+        rows = read_rows(self.out) if self.out else []
         if any('key' not in r for r in rows):
             raise UserError(f'{self.out} has rows that no grid made; name another file')
         self.rows = {r['key']: r for r in rows}
 
     def state(self, key: str) -> str:   # 'finished', 'broken' or 'to do'
+        if not self.out: return 'to do'
         folder = self.folder/key
         if key in self.rows or (folder/'result.json').exists(): return 'finished'
         return 'broken' if (folder/'checkpoint.pt').exists() else 'to do'
@@ -189,6 +191,7 @@ class ResultTable:
         minutes: float | None = None,       # of time, then runs are saved where they stand; None: to the end
     ) -> dict:                              # key → exception of the runs that failed
         "Run what is missing."
+        if not self.out: raise UserError('no file of rows was named; expected ResultTable(grid, NAME.jsonl)')
         until = None if minutes is None else time.time() + 60*minutes
         threads = threads or (None if pool else max(1, usable_cores()//workers))
         with _alone(self.out.with_suffix('.lock')):

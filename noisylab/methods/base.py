@@ -14,7 +14,7 @@ from typing import Callable, ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.validation import import_named, is_named
+from ..data.validation import check_takes, import_named, is_named
 from ..errors import UserError
 from ..models.robust_net import RobustNet
 
@@ -176,8 +176,10 @@ class LossMethod(Method):
         function: Callable,     # (B×C logits, B labels) → loss, a mean over the batch
     ) -> 'LossMethod':
         "A method that minimizes a function."
+        if isinstance(function, type):
+            raise UserError(f'method is {function!r:.60}; expected a Method, or a function (logits, labels) → loss')
         res = cls()
-        res.function = function
+        res.function = check_takes(function, 'logits, labels', 'method')
         return res
 
     def author(self, n_classes): return AUTHOR_TRAINING
@@ -219,6 +221,7 @@ def _method_class(found, name):
     if isinstance(found, type) and issubclass(found, Method): return found, {}
     if isinstance(found, type) or not callable(found):
         raise UserError(f'method {name!r} is {found!r:.60}; expected a Method, or a function (logits, labels) → loss')
+    check_takes(found, 'logits, labels', f'method {name!r}')
     return type('OwnLoss', (LossMethod,), dict(function=staticmethod(found))), {}
 
 def find_method(

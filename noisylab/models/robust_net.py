@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..data.validation import import_named, is_named, taken_options
+from ..data.validation import check_takes, import_named, is_named, taken_options
 from ..errors import UserError
 from .fastnet import FastNet
 from .random_numbers import seeded
@@ -265,7 +265,9 @@ def make_model(
         if isinstance(model, nn.Module): backbone, ours = model, False
         else:
             info = find_model(model)
-            backbone = info.build(shape, n_classes, **taken_options(info.build, dict(width=width)))
+            own = taken_options(info.build, dict(width=width))
+            check_takes(info.build, 'shape, n_classes', f'model {model!r:.80}', own)
+            backbone = info.build(shape, n_classes, **own)
             if not isinstance(backbone, nn.Module): raise UserError(
                 f'model {model!r:.80} makes a {type(backbone).__name__}; a torch.nn.Module was expected')
             ours = info.recordable

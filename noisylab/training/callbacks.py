@@ -15,7 +15,7 @@ from typing import Any, Iterable
 
 import torch
 
-from ..data.validation import import_named, write_atomic
+from ..data.validation import check_takes, import_named, write_atomic
 from ..errors import UserError
 
 # %% ../../nbs/05_training/09_callbacks.ipynb #04f227d0
@@ -29,10 +29,12 @@ def make_callbacks(
     res = []
     for c in callbacks:
         if isinstance(c, str): c = import_named(c, 'callback')
-        if inspect.isclass(c): c = c()
-        if not callable(c) and not any(hasattr(c, e) for e in EVENTS):
+        if inspect.isclass(c): c = check_takes(c, '', f'callback {c.__name__}')()
+        events = [getattr(c, e) for e in EVENTS if hasattr(c, e)]
+        if not callable(c) and not events:
             raise UserError(f'a callback is a {type(c).__name__}; expected a function of the trainer, or an object '
                             f"with one of {', '.join(EVENTS)}")
+        for f in events or [c]: check_takes(f, 'trainer', f'callback {getattr(f, "__qualname__", type(c).__name__)}')
         res.append(c)
     return res
 

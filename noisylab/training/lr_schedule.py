@@ -11,6 +11,7 @@ from typing import Callable
 
 import numpy as np
 
+from ..data.validation import check_takes
 from ..errors import UserError
 
 # %% ../../nbs/05_training/06_lr_schedule.ipynb #b04739bd
@@ -38,6 +39,7 @@ class LRSchedule:
     ):
         self.phases, self.bounds, self.per_epoch, self.base = phases, bounds, steps_per_epoch, lr
         self.schedule, self.warmup, self.own = schedule, warmup, own
+        if own is not None: check_takes(own, 'progress', 'the learning-rate schedule')
         self.cuts = [0, *(a for a, p in zip(bounds, phases) if p.restart and a), bounds[-1]]
 
     def _share(self, step, start, end, skip=0):     # of the steps between two epochs that is done, but for `skip`
