@@ -29,6 +29,8 @@ img.small { image-rendering: pixelated }
 table { border-collapse: collapse } td, th { padding: .15rem .5rem; text-align: right } th { font-weight: 600 }
 small, .note { opacity: .75 } .scroll { overflow-x: auto }"""
 
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"    # there is no script on the page
+
 def _t(s): return html.escape(str(s))
 
 def _picture(pixels, side=96):
@@ -74,7 +76,9 @@ def gallery_page(
     others = [k for k in n if k != LABEL]
     links = ' · '.join(f'<a href="#{k}">{k}</a>: {n[k]:,}' if n[k] else f'{k}: 0' for k in others)
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-            f'content="width=device-width, initial-scale=1"><title>{_t(title)}</title><style>{STYLE}</style></head>'
+            f'content="width=device-width, initial-scale=1">'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>{_t(title)}</title>'
+            f'<style>{STYLE}</style></head>'
             f'<body><h1>{_t(title)}</h1><p>{n[LABEL]:,} of {len(s.images):,} labels of {_t(s.images.name)} are '
             f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{head(LABEL)}</p>'
             + f'<p>Images with other issues: {links}.</p>'*bool(others) + f'{_noise(s)}{notes}{first(LABEL)}'
