@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..errors import UserError
-from ..data.validation import import_named, is_named
+from ..data.validation import check_takes, import_named, is_named
 from ..data.files import read_headers, reader_count
 from ..data.images import Images
 from ..data.listing import find_splits
@@ -301,14 +301,15 @@ def _kind(k, named):
     elif is_named(k): k = import_named(k, 'kinds')
     elif isinstance(k, str): raise UserError(f"{what}; {', '.join((LABEL, *named))}, 'module:name', or an IssueKind, "
                                              'was expected')
-    if isinstance(k, type) and hasattr(k, 'find'): k = k()
-    elif callable(k) and not hasattr(k, 'find'):
+    if isinstance(k, type) and issubclass(k, IssueKind): k = k()
+    elif callable(k) and not isinstance(k, (type, IssueKind)):
         own = IssueKind()
         own.name, own.find = getattr(k, '__name__', type(k).__name__), k
         k = own
-    if not hasattr(k, 'find'): raise UserError(f'{what}: a kind with find(seen), or such a function, was expected')
-    if not isinstance(k, IssueKind):
-        raise UserError(f'{what}: an IssueKind was expected: class {type(k).__name__}(IssueKind)')
+    if not isinstance(k, IssueKind): raise UserError(
+        f'{what}: an IssueKind, or a function of what is seen, was expected')
+    check_takes(k.find, 'seen', f'find of kind {k.name}')
+    check_takes(k.measure, 'pixels', f'measure of kind {k.name}')
     if not re.fullmatch(r'\w+', k.name) or k.name == LABEL: raise UserError(
         f"{what}: its name is {k.name!r}; a word, other than {LABEL!r}, was expected, as name = 'purple'")
     return k
@@ -349,17 +350,16 @@ def measure_images(
     chunk: int = 256,       # pictures in memory at a time
 ) -> list:                  # for each kind N numbers or rows, or None
     "What the kinds measure, in one pass."
-    parts, bar = [[] for _ in kinds], tqdm(total=len(images), desc='issues', unit=' images', disable=not progress)
-    for at, x in images.chunks(torch.arange(len(images)), chunk, reader_count(images.in_memory)):
-        x = x.cpu()
-        bar.update(len(at))
-        for k, part in zip(kinds, parts):
-            got = k.measure(x)
-            if got is not None and (np.ndim(got) == 0 or len(got) != len(x)): raise UserError(
-                f'kind {k.name}: measure gave {np.shape(got) or type(got).__name__} for {len(x):,} pictures; a number '
-                'or a row for each was expected')
-            part.append(got if got is None else np.asarray(got))
-    bar.close()
+    parts = [[] for _ in kinds]
+    with tqdm(total=len(images), desc='issues', unit=' images', disable=not progress) as bar:
+        for at, x in images.chunks(torch.arange(len(images)), chunk, reader_count(images.in_memory)):
+            for k, part in zip(kinds, parts):
+                got = k.measure(x.cpu())
+                if got is not None and (np.ndim(got) == 0 or len(got) != len(x)): raise UserError(
+                    f'kind {k.name}: measure gave {np.shape(got) or type(got).__name__} for {len(x):,} pictures; a '
+                    'number or a row for each was expected')
+                part.append(got if got is None else np.asarray(got))
+            bar.update(len(at))
     return [None if part[0] is None else np.concatenate(part) for part in parts]
 
 def _checked(kind, said, n):
