@@ -224,7 +224,8 @@ class Review:
     def _open(self, path):
         if path.exists():
             try: self.decisions.load(path, own=True)
-            except UserError as e: raise UserError(f'{e}. Name another file with file=, or file=False for none') from None
+            except UserError as e:
+                raise UserError(f'{e}. Name another file with file=, or file=False for none') from None
             self.pager.show()
         self.file, self._stamp = path, self._look(path)
 
@@ -280,7 +281,8 @@ class Review:
                     per_page=self.pager.per_page)
         if not len(near.on_map): return look
         given = self.images.labels.cpu().numpy()[near.on_map].astype(np.int16)
-        return look | dict(xy=near.xy.tobytes(), kinds=given.tobytes(), ids=[str(i) for i in self.images.ids[near.on_map]])
+        ids = [str(i) for i in self.images.ids[near.on_map]]
+        return look | dict(xy=near.xy.tobytes(), kinds=given.tobytes(), ids=ids)
 
     def _page(self):
         d, p = self.decisions, self.pager
