@@ -448,7 +448,7 @@ def _elsewhere(p):
 
 def _judging_parsers(sub):
     p = _command(sub, 'issues', issues_command, 'list the labels that look wrong, the most doubted first', [
-        'my_images/ --test my_test_images/ --csv doubt.csv --html doubt.html',
+        'my_images/ --test my_tests/ --csv doubt.csv --html doubt.html',
         'my_images/ --backbone timm:vit_small_patch14_dinov2'], usage='noisylab issues RUN_OR_IMAGES [options]')
     p.add_argument('source', metavar='RUN_OR_IMAGES', help='a run folder, or images as for train')
     p.add_argument('--csv', metavar='FILE', help='write them all')
