@@ -6,7 +6,7 @@
 __all__ = ['TRAIN_OPTIONS', 'RESOLVED_FIELDS', 'spec_from_args', 'option_types', 'named_fields', 'resume_from_args',
            'check_outputs', 'write_or_keep', 'describe_outcome', 'train_command', 'report_command', 'predict_command',
            'issues_command', 'replay_command', 'demo_command', 'methods_command', 'grid_command', 'info_command',
-           'lab_notebook', 'lab_command', 'make_parser', 'main']
+           'lab_notebook', 'who_gets_in', 'lab_command', 'make_parser', 'main']
 
 # %% ../nbs/11_cli.ipynb #a9f186e9
 import argparse
@@ -357,6 +357,19 @@ lab""" if data else 'from noisylab import Lab\n\nlab = Lab()\nlab'
     kernel = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
     return dict(cells=cells, metadata=kernel, nbformat=4, nbformat_minor=5)
 
+def who_gets_in(
+    ip: str,        # that JupyterLab listens on
+    port: int,
+    flags: list,    # of JupyterLab
+) -> str:           # '' where it is only this machine
+    "What an address that others reach opens, in words; one without a token is refused."
+    from noisylab.errors import UserError
+    if ip in ('localhost', '::1') or ip.startswith('127.'): return ''
+    open_to_all = [f for f in flags if re.fullmatch(r"--[\w.]*token=(''|\"\")?", f, re.IGNORECASE)]
+    if open_to_all: raise UserError(f'{open_to_all[0]} at {ip} would let anybody run programs here; leave it out')
+    return (f'JupyterLab listens at {ip}, port {port}: other machines reach it, and whoever has the address with the '
+            'token below can run programs here as you. Nothing is encrypted on the way. Ctrl-C ends it.')
+
 def lab_command(args) -> int:
     "Open JupyterLab on a notebook with the lab."
     from noisylab.data.validation import check_writable, write_atomic
@@ -368,7 +381,7 @@ def lab_command(args) -> int:
     if not path.exists():
         check_writable(path)
         write_atomic(path, json.dumps(lab_notebook(args.data), indent=1) + '\n')
-    print(path)
+    print(*filter(None, (path, who_gets_in(args.ip, args.port, []))), sep='\n', flush=True)
     return subprocess.call([sys.executable, '-m', 'jupyterlab', f'--ServerApp.root_dir={path.parent.resolve()}',
                             f'--LabApp.default_url=/lab/tree/{path.name}', f'--ip={args.ip}', f'--port={args.port}'])
 

@@ -18,7 +18,7 @@ const view = s => new DataView(Uint8Array.from(atob(s), c => c.charCodeAt(0)).bu
 const read = v => !v || typeof v !== 'object' ? v : Array.isArray(v) ? v.map(read) : 'bytes64' in v ? view(v.bytes64)
   : Object.fromEntries(Object.entries(v).map(([k, o]) => [k, read(o)]));
 const state = read(await window.say(null)), heard = {};
-face.render({ el: document.getElementById('app'), model: { get: k => state[k], off() {},
+face.render({ el: document.getElementById('app'), model: { get: k => state[k], off() {}, set() {}, save_changes() {},
   on: (name, f) => (heard[name] ??= []).push(f),
   send: async m => {
     const news = read(await window.say(m));

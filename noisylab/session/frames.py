@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 import json
 from pathlib import Path
 from threading import RLock
-import zipfile
 
 import numpy as np
 import torch
@@ -183,13 +182,12 @@ def read_frames(
     "Frames and their images from a file."
     try:
         with np.load(path, allow_pickle=False) as file: a = {k: file[k] for k in file.files}
-        text = json.loads(a['text'].tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+        text, frames = json.loads(a['text'].tobytes()), Frames(memory)
+        frames.every = text['every']
+        empty = dict.fromkeys(('cluster', 'restored', 'noise', 'xy'))
+        for d in text['frames']:
+            own = {k: a[name] for k, name in d.pop('arrays').items()}
+            frames.add(Frame(**(empty | d | own | dict(ops=tuple(d['ops'])))))
+        return frames, WatchedImages(a['index'], a.get('true'), a['shown'], tuple(text['classes']), a['pictures'])
+    except Exception as e:      # NumPy, zip and zlib raise all sorts; so does another content
         raise UserError(f'{path} holds no frames, or is damaged ({e}); expected frames.npz of a run folder') from None
-    frames = Frames(memory)
-    frames.every = text['every']
-    empty = dict.fromkeys(('cluster', 'restored', 'noise', 'xy'))
-    for d in text['frames']:
-        own = {k: a[name] for k, name in d.pop('arrays').items()}
-        frames.add(Frame(**(empty | d | own | dict(ops=tuple(d['ops'])))))
-    return frames, WatchedImages(a['index'], a.get('true'), a['shown'], tuple(text['classes']), a['pictures'])

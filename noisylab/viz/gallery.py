@@ -28,6 +28,8 @@ img.small { image-rendering: pixelated }
 table { border-collapse: collapse } td, th { padding: .15rem .5rem; text-align: right } th { font-weight: 600 }
 small, .note { opacity: .75 } .scroll { overflow-x: auto }"""
 
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"    # there is no script on the page
+
 def _t(s): return html.escape(str(s))
 
 def _picture(pixels, side=96):
@@ -67,7 +69,9 @@ def gallery_page(
     left = f' The {k:,} most doubted are shown.' if k < len(s) else ''
     notes = ''.join(f'<p class="note">{_t(n)}</p>' for n in s.notes)
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-            f'content="width=device-width, initial-scale=1"><title>{_t(title)}</title><style>{STYLE}</style></head>'
+            f'content="width=device-width, initial-scale=1">'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>{_t(title)}</title>'
+            f'<style>{STYLE}</style></head>'
             f'<body><h1>{_t(title)}</h1><p>{len(s):,} of {len(s.images):,} labels of {_t(s.images.name)} are '
             f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{left}</p>{_noise(s)}{notes}'
             f'<ul class="grid">{cards}</ul></body></html>')
