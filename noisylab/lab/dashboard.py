@@ -246,7 +246,9 @@ class Dashboard:
     @said.setter
     def said(self, what): self._said = what, time.monotonic(), self._where()
 
-    def _where(self): return self.runs.id(s := self.shown), s and s.status
+    def _where(self):
+        s = self.shown
+        return self.runs.id(s), s and (s.status if s.status not in ('ready', 'starting') else 'running')
 
     @property
     def live(self) -> list[str]:
@@ -275,6 +277,9 @@ class Dashboard:
     def status_line(self) -> tuple[str, str]:
         "A failure always, else the answer to the last button, else the state of the run."
         how, said = describe_run(self.shown, self.form.values['noise']), self.said
+        busy = sum(r.status == 'running' for r in self.runs)
+        if how[0] == 'info' and self.shown and self.shown.status == 'running' and busy > 1:
+            how = 'info', f'{how[1]} {busy} runs share the cores.'
         if not said or said == how: return how
         failed = self.shown is not None and self.shown.status == 'failed'
         return ('error', f'{how[1]} · {said[1]}') if failed else said
@@ -383,13 +388,11 @@ class Dashboard:
                 if more is None: raise UserError(f'all {s.trainer.spec.epochs} epochs of this run are done; say '
                                                  'how many more: {"do": "fork", "more": 30}')
                 new = new | dict(epochs=self._further(s, more))
-            fork, paused, going = s.fork(**new), s.status == 'paused', self.going
+            fork, paused = s.fork(**new), s.status == 'paused'
             self._add(fork, f' from {self.runs.name(s).split()[0]}')
             fork.start()
             if paused: fork.pause()
             self.runs.aside = s
-            if going and not paused: self.said = 'info', ('Forked. Both runs go on and share the cores: pause '
-                                                          'one, and the other is faster.')
             return fork
 
     def _further(self, run, more):

@@ -105,10 +105,10 @@ def truth_word(
     run: Any,                   # a `Session`, a `TrackedRun`, a `RecordedRun`
     test: Images | None = None, # ask for the labels of these; None: for those of training images before noise
 ) -> str:
-    "Are labels 'true', or only 'as given': somebody's own, which nobody has checked?"
+    "What labels are called: 'true', or 'your label': somebody's own, which nobody has checked."
     spec = getattr(run, 'now', getattr(run, 'spec', None))
     if spec is None or spec.data in DATASETS: return 'true'
-    return 'true' if (spec.noise == 'none' if test is None else test.true is not None) else 'as given'
+    return 'true' if (spec.noise == 'none' if test is None else test.true is not None) else 'your label'
 
 def _column(run, key, name): return {name: history_column(run.history, key)}
 

@@ -108,11 +108,14 @@ class App {
   }
   // As tall as what the notebook shows of itself, so that all of it is seen at once.
   fit() {
-    let box = this.el.parentElement;
-    while (box && !(box.clientHeight > 300 && ['auto', 'scroll'].includes(getComputedStyle(box).overflowY) && box.clientHeight < box.ownerDocument.defaultView.innerHeight)) box = box.parentElement;
-    const tall = () => this.root.style.setProperty('--nl-tall', this.root.clientWidth < 760 ? 'auto' : Math.max(560, Math.min(1150, (box ? box.clientHeight : innerHeight) - 16)) + 'px');
-    tall();
-    this.sizes = new ResizeObserver(tall); this.sizes.observe(box || document.documentElement); this.sizes.observe(this.el);
+    const scrolls = e => e.clientHeight > 300 && e.clientHeight < innerHeight && ['auto', 'scroll'].includes(getComputedStyle(e).overflowY);
+    this.sizes = new ResizeObserver(() => {
+      let box = this.el.parentElement;
+      while (box && !scrolls(box)) box = box.parentElement;
+      if (box) this.sizes.observe(box);
+      this.root.style.setProperty('--nl-tall', this.root.clientWidth < 760 ? 'auto' : Math.max(560, Math.min(1150, (box ? box.clientHeight : innerHeight) - 16)) + 'px');
+    });
+    this.sizes.observe(document.documentElement); this.sizes.observe(this.el);
   }
   send(what, more = {}) { this.model.send({ do: what, ...more }); }
   ink(hex) { return strong(hex, this.ground || '#ffffff'); }
@@ -368,7 +371,7 @@ class App {
     for (const v of this.drawings.filter(v => !v.overTime)) {
       const numbers = f ? f.views[v.name] : null, note = typeof numbers === 'string' ? numbers : '', there = note ? null : numbers;
       if (v.kind === 'histogram') v.drawing.show(Object.entries(there || {}).map(([name, { edges, counts }], i) => ({ name, edges, counts, colour: v.colour(i) })), note);
-      else if (v.kind === 'heat') v.drawing.show(there && bytesOf(there, Float32Array), classes, note);
+      else if (v.kind === 'heat') { const word = n => n === 'true' && f ? f.im.truth : n || ''; v.drawing.down = word(v.names[0]); v.drawing.across = word(v.names[1]); v.drawing.show(there && bytesOf(there, Float32Array), classes, note); }
       else if (v.kind === 'bars') v.drawing.show(there, note, v.colour);
       else v.drawing.show(there ? there.places.map((place, i) => this.tile(0, place, 48, there.texts[i], there)) : [], note);
     }
@@ -389,6 +392,7 @@ class App {
       items = names.slice(0, 20).map((n, i) => item(pal[i % 10], this.pal.symbols[Math.floor(i / 10) % 10], n));
       if (names.length > 20) items.push(h('span', {}, `and ${names.length - 20} more, in these colours with other symbols`));
     }
+    this.by.options[1].textContent = f && f.im.truth !== 'true' ? f.im.truth : 'true label';
     const sign = by + items.length + (f ? f.key : '') + (by === 'loss' && f ? f.epoch : '');
     if (sign !== this.sign) { this.sign = sign; this.key.replaceChildren(...items); }
   }

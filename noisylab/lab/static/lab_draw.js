@@ -123,14 +123,14 @@ class Lines {
     this.point();
   }
   point() {      // the values under the cursor, or the last ones
-    const { series, events = [], percent: pc, keyless } = this.data, x = this.time.cursor, reach = (this.data.xmax || 1) / 60;
+    const { series, events = [], percent: pc, keyless } = this.data, x = this.time.cursor === null ? null : Math.round(10 * this.time.cursor) / 10, reach = (this.data.xmax || 1) / 60;
     const value = s => { const i = x === null ? s.x.length - 1 : nearest(s.x, x); return i < 0 ? null : s.y[i]; };
     const items = series.map(s => [s.colour, s.dash, keyless ? '' : s.name, pc ? percent(value(s)) : fmt(value(s)), s.name]);
     const near = x === null ? [] : events.filter(e => Math.abs(e.x - x) < reach);
-    const sign = JSON.stringify([items, near]);
+    const sign = JSON.stringify([items, near, x]);
     if (sign !== this.sign) {
       this.sign = sign;
-      this.key.replaceChildren(...items.map(([c, d, n, v, t]) => h('span', { title: t }, swatch(c, d), `${n} `, h('b', {}, v))), ...near.map(e => h('span', { class: 'nl-mark' }, `◆ ${e.text}`)));
+      this.key.replaceChildren(...x === null || !series.some(s => s.x.length) ? [] : [h('span', {}, `epoch ${fmt(x)}`)], ...items.map(([c, d, n, v, t]) => h('span', { title: t }, swatch(c, d), `${n} `, h('b', {}, v))), ...near.map(e => h('span', { class: 'nl-mark' }, `◆ ${e.text}`)));
     }
     this.surface.draw();
   }

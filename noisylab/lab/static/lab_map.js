@@ -40,6 +40,7 @@ class MapView {
     c.addEventListener('wheel', e => { if (e.ctrlKey || e.metaKey || this.root.ownerDocument.activeElement === c) { e.preventDefault(); this.zoom(e.deltaY < 0 ? 1.25 : .8, e.offsetX, e.offsetY); } }, { passive: false });
     c.addEventListener('dblclick', () => this.zoom(0));
     c.addEventListener('keydown', e => this.key(e));
+    c.addEventListener('blur', () => this.point(null));
   }
 
   // `f`: {xy (n×2, any unit) or null, given, pred, true, cluster, loss}; `jump`: do not move there, be there
@@ -164,7 +165,7 @@ class MapView {
   around(i, k = 24) {
     const [x, y] = this.at(i), d = j => { const [a, b] = this.at(j); return (a - x) ** 2 + (b - y) ** 2; };
     const near = Array.from({ length: this.place.length / 2 }, (_, j) => j).sort((a, b) => d(a) - d(b)).slice(0, k);
-    this.open(near, 'Its neighbours on the map', i);
+    this.tip.hidden = true; this.open(near, 'Its neighbours on the map', i);
   }
   choose(at, title) { this.open(at, title); }
   key(e) {
