@@ -16,7 +16,7 @@ import torch
 from ..data.sources import load, load_all, load_again
 from ..data.validation import as_path, checksum
 from ..errors import UserError
-from .spec import EVENT_NOTES, OWN_PREFIX
+from .spec import EVENT_NOTES, OWN_PREFIX, check_code
 
 # %% ../../nbs/05_training/08_checkpoint.ipynb #86eee783
 def training_state(
@@ -73,6 +73,9 @@ def read_checkpoint(
     bad = [k for k, kind in CHECKPOINT_CONTENT.items() if not isinstance(res.get(k), kind)]
     if bad: raise UserError(f'{path} lacks, or has in another form: {", ".join(bad)}; expected a checkpoint as a run '
                             'writes it, train again or restore the file')
+    images = res['images'].values() if isinstance(res.get('images'), dict) else ()
+    loaded = [v['load'] for v in images if isinstance(v, dict) and isinstance(v.get('load'), dict)]
+    check_code(path, res['spec'], *res['events'], *(dict(data=how.get('source')) for how in loaded))
     return res
 
 # %% ../../nbs/05_training/08_checkpoint.ipynb #a17f592a
