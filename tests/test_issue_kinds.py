@@ -184,6 +184,8 @@ def test_kinds_of_ones_own_and_what_they_get_wrong(folder, monkeypatch):
         with pytest.raises(UserError, match=said):
             find_label_issues(images, probabilities=np.full((63, 2), .5), kinds=bad, progress=False)
     with pytest.raises(UserError, match='test images of 1×8×8'): found_in(images, test=load('digits')[1])
+    with pytest.raises(UserError, match='no images'):
+        find_label_issues(probabilities=np.full((63, 2), .5), labels=images.labels, test=images)
 
 
 def test_images_on_disk_are_measured_some_at_a_time(tmp_path):
