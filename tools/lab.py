@@ -45,6 +45,11 @@ def flags(folder, ip, port):
 
 if __name__ == '__main__':
     folder, ip, port, *more = sys.argv[1:]
+    from noisylab.cli import who_gets_in
+    from noisylab.errors import UserError
+    try: said = who_gets_in(ip, port, more)
+    except UserError as e: sys.exit(f'lab: {e}')
+    if said: print(said, flush=True)
     copy(Path(folder))
     ask_no_question()
     os.execv(sys.executable, [sys.executable, '-m', 'jupyterlab', *flags(Path(folder), ip, port), *more])

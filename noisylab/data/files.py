@@ -298,6 +298,8 @@ def read_headers(root: Path,  # folder that `paths` start from
          ) -> tuple[list, np.ndarray, tuple[SkippedFile, ...]]:  # looks, positions of the good files, the bad ones
     "Glance at every file."
     def one(i):
+        if not os.path.isabs(paths[i]) and os.path.normpath(paths[i]).split(os.sep)[0] == '..':
+            raise UserError(f'it leads out of {root.absolute()}; write it in full, or put the list above its pictures')
         try: return read_header(root/paths[i])
         except UserError:
             if os.path.lexists(os.path.join(root, paths[i])): raise

@@ -6,8 +6,8 @@
 __all__ = ['UNLABELLED', 'SIZE_RANGE', 'RATE_RANGE', 'OBJECT_TEXT', 'as_labels', 'checksum', 'normal_form', 'parse_label',
            'parse_labels', 'as_8bit', 'as_pixels', 'as_index', 'as_class', 'per_class_counts', 'draw_per_class',
            'name_finder', 'read_text', 'parse_number', 'CsvTable', 'read_csv', 'find_label_column', 'is_named',
-           'import_named', 'taken_options', 'check_takes', 'as_path', 'WriteError', 'write_atomic', 'check_writable',
-           'write_elsewhere', 'write_csv', 'SharedSetting']
+           'import_named', 'check_named', 'taken_options', 'check_takes', 'as_path', 'WriteError', 'write_atomic',
+           'check_writable', 'write_elsewhere', 'write_csv', 'SharedSetting']
 
 # %% ../../nbs/01_data/01_validation.ipynb #d2798cf2
 import codecs
@@ -15,6 +15,7 @@ import csv
 import difflib
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import io
 import operator
@@ -246,13 +247,15 @@ class CsvTable(NamedTuple):
             raise UserError(f'{self.path}: {what}; a header with {" and ".join(need)} was expected, each once')
         return [(n, dict(zip(names, cells))) for n, cells in self.rows]
 
+def _cell(text): return text[1:] if re.match("'+[=+@-]", text) else text      # see `write_csv`
+
 def read_csv(path: str|Path) -> CsvTable:
     "A table whose cells are separated by commas, semicolons or tabs."
     text, path = read_text(path), Path(path)
     def cells(separator):
         reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator, strict=True)
         for row in reader:
-            row, n = [c.strip() for c in row], reader.line_num
+            row, n = [_cell(c.strip()) for c in row], reader.line_num
             if any(row) and not (n == 1 and row[0].startswith('sep=')): yield n, row    # sep=; is a word to Excel
     def width(separator):
         try: return len(next(cells(separator))[1])
@@ -316,6 +319,35 @@ def import_named(text: str,     # 'module:name', as 'my.losses:huber'; a name ma
                             f"{', '.join(near) or 'nothing'}")
         found = getattr(found, part)
     return found
+
+# %% ../../nbs/01_data/01_validation.ipynb #b3d96f41
+def _is_installed(module: str) -> bool:     # name without dots
+    "Does this module come with Python or as a package, rather than from a folder of one's own?"
+    if module in sys.stdlib_module_names: return True
+    sys.path.insert(0, here := os.getcwd())
+    try: found = importlib.util.find_spec(module)
+    except (ImportError, ValueError): return False      # ValueError: __main__, of the notebook or script that runs
+    finally: sys.path.remove(here)
+    places = [] if found is None else [found.origin or '', *(found.submodule_search_locations or ())]
+    return any(not {'site-packages', 'dist-packages'}.isdisjoint(Path(p).parts) for p in places)
+
+def check_named(text: str,      # 'module:name', as it stands in a file
+                where: str,     # the file, for an error
+                ) -> None:
+    "Raise `UserError` unless the object that a file names may be called without asking."
+    def installed(module): return module != 'noisylab' and _is_installed(module)
+    module = text.partition(':')[0]
+    root = module.partition('.')[0]
+    trusted = os.environ.get('NOISYLAB_TRUST', '').split(',')
+    if root in trusted: return
+    if module == 'torch.optim' or not installed(root):
+        found = import_named(text, where)
+        if isinstance(found, type) and issubclass(found, torch.optim.Optimizer): return
+        home = (found.__module__ or 'builtins') if hasattr(found, '__qualname__') else root     # a value: made there
+        home = home.partition('.')[0]
+        if home in (root, *trusted) or not installed(home): return
+    raise UserError(f'{where} names {text!r}, code of an installed package that would be called. If you trust '
+                    f'this file, set NOISYLAB_TRUST={root} in the environment; else leave it alone')
 
 # %% ../../nbs/01_data/01_validation.ipynb #47c0928e
 def taken_options(function: Callable,   # or a class
@@ -405,6 +437,12 @@ def write_elsewhere(
         else: return new/Path(path).name
     raise WriteError(f'{path}: no other folder has room for it either; free some space')
 
+def _no_formula(cell):
+    "A text that a spreadsheet would compute gets the mark for text before it, which `read_csv` takes away."
+    if not isinstance(cell, str) or not re.match("'*[=+@-]", cell): return cell
+    try: float(cell); return cell
+    except ValueError: return "'" + cell
+
 def write_csv(
     path: str | Path,
     columns: Iterable[str],     # their names
@@ -415,7 +453,7 @@ def write_csv(
     text.write('\ufeff')       # without this mark Excel takes é for Ã©
     out = csv.writer(text)
     out.writerow(columns)
-    out.writerows(rows)
+    out.writerows([_no_formula(c) for c in row] for row in rows)
     write_atomic(as_path(path), text.getvalue())
 
 # %% ../../nbs/01_data/01_validation.ipynb #48e11dac

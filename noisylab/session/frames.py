@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 import json
 from pathlib import Path
 from threading import RLock
-import zipfile
 
 import numpy as np
 import torch
@@ -40,6 +39,7 @@ class Frame:
     noise: np.ndarray | None        # C×C float32, injected P(given | true); None where nothing was injected
     undone: dict | None = None      # operation → (images, error before, error after), see `restoration_errors`
     xy: np.ndarray | None = None    # s×2 float16, the map, once it is made
+    believed: np.ndarray | None = None  # C×C float32, P(given | true) as the method estimates it, where it does
 
     def arrays(self) -> dict:
         "The arrays by name."
@@ -110,6 +110,11 @@ class Frames:
         fs = self._frames
         self._frames = [f for f in fs if f is fs[0] or f is fs[-1] or f.epoch % self.every == 0]
 
+    def __repr__(self):
+        fs = self._frames
+        return f'Frames({len(fs)} moments' + (f', epoch {fs[0].epoch:g} to {fs[-1].epoch:g}' if fs else '') + \
+            f'; {self.size/2**20:.1f} of {self.memory/2**20:.0f} MB)'
+
     def __len__(self): return len(self._frames)
     def __iter__(self): return iter(self._frames)
     def __getitem__(self, i): return self._frames[i]
@@ -177,13 +182,12 @@ def read_frames(
     "Frames and their images from a file."
     try:
         with np.load(path, allow_pickle=False) as file: a = {k: file[k] for k in file.files}
-        text = json.loads(a['text'].tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+        text, frames = json.loads(a['text'].tobytes()), Frames(memory)
+        frames.every = text['every']
+        empty = dict.fromkeys(('cluster', 'restored', 'noise', 'xy'))
+        for d in text['frames']:
+            own = {k: a[name] for k, name in d.pop('arrays').items()}
+            frames.add(Frame(**(empty | d | own | dict(ops=tuple(d['ops'])))))
+        return frames, WatchedImages(a['index'], a.get('true'), a['shown'], tuple(text['classes']), a['pictures'])
+    except Exception as e:      # NumPy, zip and zlib raise all sorts; so does another content
         raise UserError(f'{path} holds no frames, or is damaged ({e}); expected frames.npz of a run folder') from None
-    frames = Frames(memory)
-    frames.every = text['every']
-    empty = dict.fromkeys(('cluster', 'restored', 'noise', 'xy'))
-    for d in text['frames']:
-        own = {k: a[name] for k, name in d.pop('arrays').items()}
-        frames.add(Frame(**(empty | d | own | dict(ops=tuple(d['ops'])))))
-    return frames, WatchedImages(a['index'], a.get('true'), a['shown'], tuple(text['classes']), a['pictures'])

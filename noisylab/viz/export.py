@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import UserError
 from .figures import map_points
-from .style import apply_style, plotly_template
+from .style import apply_style, escape_text, plotly_template
 
 # %% ../../nbs/08_viz/03_export.ipynb #f9e4f3a3
 FIGURE_FORMATS = ('png', 'svg', 'pdf')
@@ -62,8 +62,8 @@ def paper_figure1(
     "Maps of several runs, a row each, by noisy and by true label."
     from plotly.subplots import make_subplots
 
-    fig, n = make_subplots(len(maps), 2, column_titles=['by noisy label', 'by true label'], row_titles=list(maps),
-                           horizontal_spacing=.02, vertical_spacing=.03), len(maps)
+    fig, n = make_subplots(len(maps), 2, column_titles=['by noisy label', 'by true label'], horizontal_spacing=.02,
+                           row_titles=[escape_text(name) for name in maps], vertical_spacing=.03), len(maps)
     top = max(int(np.max(y)) for _, *ys in maps.values() for y in ys if y is not None)
     names = [str(c) for c in (range(top + 1) if classes is None else classes)]
     for r, (xy, given, true) in enumerate(maps.values(), 1):

@@ -71,7 +71,7 @@ def curves_figure(
             lines = [history_column(h, key) for h in histories]
             lines = [line for line in lines if len(line[0])]
             if not lines: continue
-            look = dict(name=escape_text(label), legendgroup=label, hovertemplate='%{y:.4g}',
+            look = dict(name=escape_text(label), legendgroup=escape_text(label), hovertemplate='%{y:.4g}',
                         line=dict(color=series_color(i), dash=DASHES[i//10 % 5], width=2.5),
                         mode='lines+markers' if len(lines[0][0]) < 8 else 'lines')
             if len(lines) > 1:

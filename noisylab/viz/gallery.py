@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..data.validation import write_atomic
 from ..label_issues.scores import confused_pairs
+from ..label_issues.kinds import LABEL
 from ..label_issues.issues import LabelIssues
 from .style import png_url
 
@@ -27,6 +28,8 @@ img { width: 96px; height: 96px; object-fit: contain; display: block; margin-bot
 img.small { image-rendering: pixelated }
 table { border-collapse: collapse } td, th { padding: .15rem .5rem; text-align: right } th { font-weight: 600 }
 small, .note { opacity: .75 } .scroll { overflow-x: auto }"""
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"    # there is no script on the page
 
 def _t(s): return html.escape(str(s))
 
@@ -50,33 +53,42 @@ def _noise(s):
     return said + ('<details><summary>Given labels of each class, %</summary><div class="scroll"><table>'
                    f'<tr><th></th>{head}</tr>{rows}</table></div></details>')
 
+def _cards(s):
+    "A list of pictures, each with what is said of it."
+    small, uris = ' class="small"' if s.images.shape[1] < 96 else '', []
+    for _, pixels in s.images.chunks(s.index, 256): uris += [_picture(x) for x in pixels.cpu().numpy()]
+    names = [f'<b>{_t(r["given"])}</b>' + f' → <b>{_t(r["suggested"])}</b>'*(r['suggested'] != r['given'])
+             for r in s.rows()]
+    cards = [f'<li><img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy">{name}<br><small>{_t(r["reason"])}<br>'
+             f'{_t(r["id"])} · wrong: {r["p_wrong"]:.0%}</small></li>' for uri, name, r in zip(uris, names, s.rows())]
+    return f'<ul class="grid">{"".join(cards)}</ul>'
+
 def gallery_page(
     issues: LabelIssues,
     title: str = 'Labels that look wrong',
-    most: int = 1000,       # pictures, the most doubted ones
+    most: int = 1000,       # pictures of each kind of issue, the worst ones
 ) -> str:                   # HTML
-    "The doubted labels with their images."
-    s, k = issues, min(len(issues), most)
-    small = ' class="small"' if s.images.shape[1] < 96 else ''
-    items = []
-    for _, pixels in s.images.chunks(s.index[:k], 256): items += [_picture(x) for x in pixels.cpu().numpy()]
-    cards = ''.join(f'<li><img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy"><b>{_t(r["given"])}</b> → '
-                    f'<b>{_t(r["suggested"])}</b><br><small>{_t(r["reason"])}<br>{_t(r["id"])} · wrong: '
-                    f'{r["p_wrong"]:.0%}'
-                    '</small></li>' for uri, r in zip(items, s.rows()))
-    left = f' The {k:,} most doubted are shown.' if k < len(s) else ''
-    notes = ''.join(f'<p class="note">{_t(n)}</p>' for n in s.notes)
+    "The doubted labels with their images, and after them the images with each other kind of issue."
+    s, n = issues, issues.counts()
+    head = lambda kind: f' The {most:,} most doubted are shown.' if n[kind] > most else ''
+    first = lambda kind: _cards(s.only(kind).first(most))
+    notes = ''.join(f'<p class="note">{_t(note)}</p>' for note in s.notes)
+    others = [k for k in n if k != LABEL]
+    links = ' · '.join(f'<a href="#{k}">{k}</a>: {n[k]:,}' if n[k] else f'{k}: 0' for k in others)
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-            f'content="width=device-width, initial-scale=1"><title>{_t(title)}</title><style>{STYLE}</style></head>'
-            f'<body><h1>{_t(title)}</h1><p>{len(s):,} of {len(s.images):,} labels of {_t(s.images.name)} are '
-            f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{left}</p>{_noise(s)}{notes}'
-            f'<ul class="grid">{cards}</ul></body></html>')
+            f'content="width=device-width, initial-scale=1">'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>{_t(title)}</title>'
+            f'<style>{STYLE}</style></head>'
+            f'<body><h1>{_t(title)}</h1><p>{n[LABEL]:,} of {len(s.images):,} labels of {_t(s.images.name)} are '
+            f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{head(LABEL)}</p>'
+            + f'<p>Images with other issues: {links}.</p>'*bool(others) + f'{_noise(s)}{notes}{first(LABEL)}'
+            + ''.join(f'<h2 id="{k}">{k}: {n[k]:,} images</h2>{first(k)}' for k in others if n[k]) + '</body></html>')
 
 def write_gallery(
     issues: LabelIssues,
     path: str | Path,       # of the page
     title: str = 'Labels that look wrong',
-    most: int = 1000,       # pictures, the most doubted ones
+    most: int = 1000,       # pictures of each kind of issue, the worst ones
 ):
     "Write the page of `gallery_page`."
     write_atomic(Path(path), gallery_page(issues, title, most))
