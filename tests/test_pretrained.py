@@ -23,6 +23,7 @@ from noisylab.session.session import Session
 from noisylab.training.checkpoint import training_state
 from noisylab.training.evaluation import calibration_error, fit_temperature
 from noisylab.training.prediction import predict
+from noisylab.training.spec import named_code
 from noisylab.training.trainer import Trainer
 
 here = pytest.mark.skipif(not is_here('efficientnet_lite0'), reason='needs noisylab[offline]')
@@ -221,3 +222,7 @@ def test_the_temperature_is_found_through_the_noise():
     naive, _ = fit_temperature(4*z, given, torch.eye(5))
     assert 3.2 < by_known < 5 and error(by_known) < .03 < error(1.)
     assert error(by_counts) < .5*min(error(1.), error(naive)) and (T - known).abs().max() < .15
+
+
+def test_a_backbone_is_code_that_a_file_may_not_name_unasked():
+    assert named_code(dict(backbone='os:getcwd')) == ['os:getcwd'] and not named_code(dict(backbone='timm:resnet18'))

@@ -49,7 +49,8 @@ def named_code(
     if str(own.get('noise')).startswith('human:'): del own['noise']
     if isinstance(own.get('model'), str) and split_weights(own['model'])[1]: del own['model']
     if isinstance(own.get('data'), str) and os.path.exists(own['data']): del own['data']
-    one = [own.get(k) for k in ('data', 'noise', 'method', 'model', 'optimizer', 'schedule')]
+    if str(own.get('backbone')).startswith('timm:'): del own['backbone']
+    one = [own.get(k) for k in ('data', 'noise', 'method', 'model', 'backbone', 'optimizer', 'schedule')]
     calls = own.get('callbacks') or ()
     return [v for v in (*one, *(calls if isinstance(calls, (list, tuple)) else [calls])) if is_named(v)]
 
