@@ -27,7 +27,6 @@ from typing import get_args
 TRAIN_OPTIONS = {   # heading → field of `Spec` → what it means, in a line of a terminal
     'images and labels': dict(
         data="digits, cifar10, …, a folder, a .csv, an .npz",
-        root="folder of the named datasets",
         noise="symmetric, asymmetric, instance, human:worse, …",
         rate="share of labels made wrong, 0 to 1"),
     'training': dict(
