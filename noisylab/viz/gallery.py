@@ -6,8 +6,12 @@
 __all__ = ['STYLE', 'gallery_page', 'write_gallery']
 
 # %% ../../nbs/08_viz/07_gallery.ipynb #4b063766
+import base64
+import hashlib
 import html
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
@@ -15,6 +19,7 @@ from PIL import Image
 from ..data.validation import write_atomic
 from ..label_issues.scores import confused_pairs
 from ..label_issues.issues import LabelIssues
+from ..label_issues.decisions import image_files
 from .style import png_url
 
 # %% ../../nbs/08_viz/07_gallery.ipynb #7296ee26
@@ -26,9 +31,28 @@ ul.grid li { border: 1px solid #8885; border-radius: .4rem; padding: .6rem; over
 img { width: 96px; height: 96px; object-fit: contain; display: block; margin-bottom: .4rem }
 img.small { image-rendering: pixelated }
 table { border-collapse: collapse } td, th { padding: .15rem .5rem; text-align: right } th { font-weight: 600 }
+form { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; position: sticky; top: 0;
+  background: Canvas; padding: .5rem 0; z-index: 1 }
+form input[type=number] { width: 4rem } form[hidden] { display: none }
 small, .note { opacity: .75 } .scroll { overflow-x: auto }"""
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"    # there is no script on the page
+_SCRIPT = """const form = document.querySelector('form'), grid = document.querySelector('ul.grid');
+const all = [...grid.children];
+const ask = k => form.elements[k].value, near = (a, b) => a.localeCompare(b, 'en', { numeric: true });
+function show() {
+  const by = ask('by'), least = +ask('least') / 100, text = ask('text').toLowerCase();
+  const of = { given: e => e.dataset.given, suggested: e => e.dataset.suggested, id: e => e.dataset.id }[by];
+  const fits = e => (!ask('given') || e.dataset.given === ask('given')) && +e.dataset.wrong >= least
+    && (!ask('suggested') || e.dataset.suggested === ask('suggested')) && e.dataset.id.toLowerCase().includes(text);
+  const some = all.filter(fits);
+  if (of) some.sort((a, b) => near(of(a), of(b)));
+  grid.replaceChildren(...some);
+  form.querySelector('output').textContent = some.length + ' of ' + all.length;
+}
+form.addEventListener('input', show); form.addEventListener('submit', e => e.preventDefault());
+form.hidden = false; show();"""
+_HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()    # no other script may run on the page
+_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{_HASH}'"
 
 def _t(s): return html.escape(str(s))
 
@@ -52,20 +76,48 @@ def _noise(s):
     return said + ('<details><summary>Given labels of each class, %</summary><div class="scroll"><table>'
                    f'<tr><th></th>{head}</tr>{rows}</table></div></details>')
 
+def _controls(s):
+    "What the page can be sorted and filtered by."
+    def choice(k, words, rows):
+        each = ''.join(f'<option value="{_t(v)}">{_t(text)}</option>' for v, text in rows)
+        return f'<label>{words} <select name="{k}">{each}</select></label>'
+    names = lambda y: [('', 'any'), *((s.classes[c],)*2 for c in np.unique(y))]
+    order = [('', 'most doubted'), ('given', 'given label'), ('suggested', 'suggested label'), ('id', 'name')]
+    return ('<form hidden>' + choice('by', 'sort by', order) + choice('given', 'given', names(s.given))
+            + choice('suggested', 'suggested', names(s.suggested))
+            + '<label>wrong ≥ <input name="least" type="number" min="0" max="100" step="5" value="0"> %</label>'
+            '<label>name <input name="text" type="search"></label><output></output></form>')
+
+def _links(images, index, beside):
+    "Addresses of the files of some images, as a page in the folder `beside` says them; '' where there are none."
+    files = image_files(images)
+    if files is None: return ['']*len(index)
+    def one(path):
+        try: return quote(os.path.relpath(path, Path(beside).absolute()).replace(os.sep, '/'), errors='surrogateescape')
+        except ValueError: return path.as_uri()     # on another drive
+    return [one(files[i]) if beside else files[i].as_uri() for i in index]
+
 def gallery_page(
     issues: LabelIssues,
     title: str = 'Labels that look wrong',
     most: int = 1000,       # pictures, the most doubted ones
+    beside: str | Path | None = None,   # folder that the page will stand in; None: it links to files by full paths
 ) -> str:                   # HTML
-    "The doubted labels with their images."
+    "The doubted labels with their images, to sort and to filter."
     s, k = issues, min(len(issues), most)
     small = ' class="small"' if s.images.shape[1] < 96 else ''
     items = []
     for _, pixels in s.images.chunks(s.index[:k], 256): items += [_picture(x) for x in pixels.cpu().numpy()]
-    cards = ''.join(f'<li><img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy"><b>{_t(r["given"])}</b> → '
-                    f'<b>{_t(r["suggested"])}</b><br><small>{_t(r["reason"])}<br>{_t(r["id"])} · wrong: '
-                    f'{r["p_wrong"]:.0%}'
-                    '</small></li>' for uri, r in zip(items, s.rows()))
+    def card(uri, r, link):
+        picture = f'<img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy">'
+        named, look = _t(r['id']), picture
+        if link: named, look = (f'<a href="{_t(link)}">{v}</a>' for v in (named, picture))
+        data = {'given': r['given'], 'suggested': r['suggested'], 'wrong': f'{r["p_wrong"]:.6g}', 'id': r['id']}
+        data = ' '.join(f'data-{k}="{_t(v)}"' for k, v in data.items())
+        return (f'<li {data}>{look}<b>{_t(r["given"])}</b> → '
+                f'<b>{_t(r["suggested"])}</b><br><small>{_t(r["reason"])}<br>{named} · wrong: {r["p_wrong"]:.0%}'
+                '</small></li>')
+    cards = ''.join(map(card, items, s.rows(), _links(s.images, s.index[:k], beside)))
     left = f' The {k:,} most doubted are shown.' if k < len(s) else ''
     notes = ''.join(f'<p class="note">{_t(n)}</p>' for n in s.notes)
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
@@ -74,7 +126,7 @@ def gallery_page(
             f'<style>{STYLE}</style></head>'
             f'<body><h1>{_t(title)}</h1><p>{len(s):,} of {len(s.images):,} labels of {_t(s.images.name)} are '
             f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{left}</p>{_noise(s)}{notes}'
-            f'<ul class="grid">{cards}</ul></body></html>')
+            f'{_controls(s)}<ul class="grid">{cards}</ul><script>{_SCRIPT}</script></body></html>')
 
 def write_gallery(
     issues: LabelIssues,
@@ -83,4 +135,4 @@ def write_gallery(
     most: int = 1000,       # pictures, the most doubted ones
 ):
     "Write the page of `gallery_page`."
-    write_atomic(Path(path), gallery_page(issues, title, most))
+    write_atomic(Path(path), gallery_page(issues, title, most, Path(path).parent))
