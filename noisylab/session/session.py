@@ -30,7 +30,8 @@ from .view import LossCurve, Messages, RunProgress, RunView, Speed
 from ..training.checkpoint import load_handed_over, read_checkpoint
 from ..training.evaluation import Interrupted
 from ..training.spec import Spec, check_change, relocate_spec
-from ..training.trainer import Trainer, read_request, rebuild_trainer
+from ..training.parts import read_request
+from ..training.trainer import Trainer, rebuild_trainer
 
 # %% ../../nbs/06_session/07_session.ipynb #5b284420
 _PRELOADING = threading.Lock()
@@ -92,6 +93,10 @@ class Session(RunView):
     train   = property(lambda self: self.trainer and self.trainer.data.train)
     test    = property(lambda self: self.trainer and self.trainer.data.test)
     pinned  = property(lambda self: self.observer.pinned, lambda self, at: setattr(self.observer, 'pinned', at))
+
+    def __repr__(self):
+        p, s = self.progress, self.spec
+        return f'Session({s.method} on {s.data}: {self.status}, epoch {p.epoch:.1f} of {p.epochs})'
 
     @property
     def history(self) -> list[dict]: return list(self.trainer.history if self.trainer else self._past[0])

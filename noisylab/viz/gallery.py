@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..data.validation import write_atomic
 from ..label_issues.scores import confused_pairs
+from ..label_issues.kinds import LABEL
 from ..label_issues.issues import LabelIssues
 from ..label_issues.decisions import image_files
 from .style import png_url
@@ -36,18 +37,21 @@ form { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; pos
 form input[type=number] { width: 4rem } form[hidden] { display: none }
 small, .note { opacity: .75 } .scroll { overflow-x: auto }"""
 
-_SCRIPT = """const form = document.querySelector('form'), grid = document.querySelector('ul.grid');
-const all = [...grid.children];
+_SCRIPT = """const form = document.querySelector('form'), grids = [...document.querySelectorAll('ul.grid')];
+const all = grids.map(g => [...g.children]);
 const ask = k => form.elements[k].value, near = (a, b) => a.localeCompare(b, 'en', { numeric: true });
 function show() {
   const by = ask('by'), least = +ask('least') / 100, text = ask('text').toLowerCase();
   const of = { given: e => e.dataset.given, suggested: e => e.dataset.suggested, id: e => e.dataset.id }[by];
   const fits = e => (!ask('given') || e.dataset.given === ask('given')) && +e.dataset.wrong >= least
     && (!ask('suggested') || e.dataset.suggested === ask('suggested')) && e.dataset.id.toLowerCase().includes(text);
-  const some = all.filter(fits);
-  if (of) some.sort((a, b) => near(of(a), of(b)));
-  grid.replaceChildren(...some);
-  form.querySelector('output').textContent = some.length + ' of ' + all.length;
+  let shown = 0;
+  grids.forEach((grid, i) => {
+    const some = all[i].filter(fits);
+    if (of) some.sort((a, b) => near(of(a), of(b)));
+    grid.replaceChildren(...some); shown += some.length;
+  });
+  form.querySelector('output').textContent = shown + ' of ' + all.flat().length;
 }
 form.addEventListener('input', show); form.addEventListener('submit', e => e.preventDefault());
 form.hidden = false; show();"""
@@ -97,42 +101,47 @@ def _links(images, index, beside):
         except ValueError: return path.as_uri()     # on another drive
     return [one(files[i]) if beside else files[i].as_uri() for i in index]
 
+def _cards(s, beside):
+    "A list of pictures, each with what is said of it."
+    small, uris = ' class="small"' if s.images.shape[1] < 96 else '', []
+    for _, pixels in s.images.chunks(s.index, 256): uris += [_picture(x) for x in pixels.cpu().numpy()]
+    names = [f'<b>{_t(r["given"])}</b>' + f' → <b>{_t(r["suggested"])}</b>'*(r['suggested'] != r['given'])
+             for r in s.rows()]
+    def card(uri, name, r, link):
+        look, said = f'<img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy">', _t(r['id'])
+        if link: look, said = (f'<a href="{_t(link)}">{v}</a>' for v in (look, said))
+        data = {'given': r['given'], 'suggested': r['suggested'], 'wrong': f'{r["p_wrong"]:.6g}', 'id': r['id']}
+        data = ' '.join(f'data-{k}="{_t(v)}"' for k, v in data.items())
+        return f'<li {data}>{look}{name}<br><small>{_t(r["reason"])}<br>{said} · wrong: {r["p_wrong"]:.0%}</small></li>'
+    return f'<ul class="grid">{"".join(map(card, uris, names, s.rows(), _links(s.images, s.index, beside)))}</ul>'
+
 def gallery_page(
     issues: LabelIssues,
     title: str = 'Labels that look wrong',
-    most: int = 1000,       # pictures, the most doubted ones
+    most: int = 1000,       # pictures of each kind of issue, the worst ones
     beside: str | Path | None = None,   # folder that the page will stand in; None: it links to files by full paths
 ) -> str:                   # HTML
-    "The doubted labels with their images, to sort and to filter."
-    s, k = issues, min(len(issues), most)
-    small = ' class="small"' if s.images.shape[1] < 96 else ''
-    items = []
-    for _, pixels in s.images.chunks(s.index[:k], 256): items += [_picture(x) for x in pixels.cpu().numpy()]
-    def card(uri, r, link):
-        picture = f'<img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy">'
-        named, look = _t(r['id']), picture
-        if link: named, look = (f'<a href="{_t(link)}">{v}</a>' for v in (named, picture))
-        data = {'given': r['given'], 'suggested': r['suggested'], 'wrong': f'{r["p_wrong"]:.6g}', 'id': r['id']}
-        data = ' '.join(f'data-{k}="{_t(v)}"' for k, v in data.items())
-        return (f'<li {data}>{look}<b>{_t(r["given"])}</b> → '
-                f'<b>{_t(r["suggested"])}</b><br><small>{_t(r["reason"])}<br>{named} · wrong: {r["p_wrong"]:.0%}'
-                '</small></li>')
-    cards = ''.join(map(card, items, s.rows(), _links(s.images, s.index[:k], beside)))
-    left = f' The {k:,} most doubted are shown.' if k < len(s) else ''
-    notes = ''.join(f'<p class="note">{_t(n)}</p>' for n in s.notes)
+    "The doubted labels with their images, and after them the images with each other kind of issue."
+    s, n = issues, issues.counts()
+    head = lambda kind: f' The {most:,} most doubted are shown.' if n[kind] > most else ''
+    first = lambda kind: _cards(s.only(kind).first(most), beside)
+    notes = ''.join(f'<p class="note">{_t(note)}</p>' for note in s.notes)
+    others = [k for k in n if k != LABEL]
+    links = ' · '.join(f'<a href="#{k}">{k}</a>: {n[k]:,}' if n[k] else f'{k}: 0' for k in others)
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
             f'content="width=device-width, initial-scale=1">'
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>{_t(title)}</title>'
             f'<style>{STYLE}</style></head>'
-            f'<body><h1>{_t(title)}</h1><p>{len(s):,} of {len(s.images):,} labels of {_t(s.images.name)} are '
-            f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{left}</p>{_noise(s)}{notes}'
-            f'{_controls(s)}<ul class="grid">{cards}</ul><script>{_SCRIPT}</script></body></html>')
+            f'<body><h1>{_t(title)}</h1><p>{n[LABEL]:,} of {len(s.images):,} labels of {_t(s.images.name)} are '
+            f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{head(LABEL)}</p>'
+            + f'<p>Images with other issues: {links}.</p>'*bool(others) + f'{_noise(s)}{notes}{_controls(s)}{first(LABEL)}'
+            + ''.join(f'<h2 id="{k}">{k}: {n[k]:,} images</h2>{first(k)}' for k in others if n[k]) + f'<script>{_SCRIPT}</script></body></html>')
 
 def write_gallery(
     issues: LabelIssues,
     path: str | Path,       # of the page
     title: str = 'Labels that look wrong',
-    most: int = 1000,       # pictures, the most doubted ones
+    most: int = 1000,       # pictures of each kind of issue, the worst ones
 ):
     "Write the page of `gallery_page`."
     write_atomic(Path(path), gallery_page(issues, title, most, Path(path).parent))
