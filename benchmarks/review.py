@@ -3,8 +3,9 @@
     python benchmarks/review.py --root data --out results/review.jsonl
 
 Three orders of the same labels: `refit`, noisylab's judge, refitted after every page of decisions to the labels that
-these verified; `static`, the judge's first order; `cleanlab`, its list by self-confidence, from five-fold softmax regression
-on the same features. Images, noise and features are those of label_issues.py; true labels answer and measure.
+these verified; `static`, the judge's first order; `cleanlab`, its list by self-confidence, from five-fold
+softmax regression on the same features. Images, noise and features are those of label_issues.py; true labels answer and
+measure.
 """
 import argparse
 import json

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNDECIDED', 'UNSURE', 'NO_CLASS', 'ANSWERS', 'REVIEW_STATES', 'DECISION_COLUMNS', 'OTHER_IMAGES', 'read_decisions',
-           'image_files', 'decisions_path', 'Decisions']
+           'decisions_path', 'Decisions']
 
 # %% ../../nbs/07_label_issues/06_decisions.ipynb #f3f6bef7
 from pathlib import Path
@@ -35,14 +35,6 @@ def read_decisions(
         if seen.setdefault(r['id'], r) is not r: raise UserError(
             f"{path}: {r['id']!r} stands in line {seen[r['id']]['line']} and in line {r['line']}; once was expected")
     return rows
-
-def image_files(images: Images) -> list[Path] | None:      # N; None: they come from no picture files
-    "The file of each image."
-    if not images.in_memory: return [images.pixels.root/p for p in images.pixels.paths]
-    source = images.source and Path(images.source['load']['source'])
-    if not source or not source.is_absolute() or not isinstance(images.ids[0], str): return None
-    files = [(source if source.is_dir() else source.parent)/i for i in images.ids]
-    return files if files[0].is_file() else None
 
 def decisions_path(images: Images) -> Path | None:  # None: the images come from no folder or file
     "Where decisions about images are kept unless another file is named: beside their folder or file."

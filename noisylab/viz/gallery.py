@@ -20,7 +20,7 @@ from ..data.validation import write_atomic
 from ..label_issues.scores import confused_pairs
 from ..label_issues.kinds import LABEL
 from ..label_issues.issues import LabelIssues
-from ..label_issues.decisions import image_files
+from ..label_issues.kinds import image_files
 from .style import png_url
 
 # %% ../../nbs/08_viz/07_gallery.ipynb #7296ee26
@@ -134,8 +134,10 @@ def gallery_page(
             f'<style>{STYLE}</style></head>'
             f'<body><h1>{_t(title)}</h1><p>{n[LABEL]:,} of {len(s.images):,} labels of {_t(s.images.name)} are '
             f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{head(LABEL)}</p>'
-            + f'<p>Images with other issues: {links}.</p>'*bool(others) + f'{_noise(s)}{notes}{_controls(s)}{first(LABEL)}'
-            + ''.join(f'<h2 id="{k}">{k}: {n[k]:,} images</h2>{first(k)}' for k in others if n[k]) + f'<script>{_SCRIPT}</script></body></html>')
+            + f'<p>Images with other issues: {links}.</p>'*bool(others)
+            + f'{_noise(s)}{notes}{_controls(s)}{first(LABEL)}'
+            + ''.join(f'<h2 id="{k}">{k}: {n[k]:,} images</h2>{first(k)}' for k in others if n[k])
+            + f'<script>{_SCRIPT}</script></body></html>')
 
 def write_gallery(
     issues: LabelIssues,
