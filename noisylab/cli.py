@@ -33,13 +33,14 @@ TRAIN_OPTIONS = {   # heading → field of `Spec` → what it means, in a line o
     'training': dict(
         method="noisylab methods lists them",
         model="auto, small, resnet18, fastnet, torchvision's",
+        backbone="pretrained, a head is trained on it; auto; none",
         epochs="(default: by the images)",
         lr="learning rate at the start",
         seed="of noise, weights, order and augmentation",
         device="auto, cpu, cuda")}
 
 # what `training.spec.resolve_spec` settles for the images
-RESOLVED_FIELDS = ('model', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision', 'engine')
+RESOLVED_FIELDS = ('model', 'feature_views', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision', 'engine')
 
 # %% ../nbs/11_cli.ipynb #8a0bbede
 def _settings(pairs, option='--set'):
@@ -92,6 +93,7 @@ def named_fields(args, base: dict) -> dict:
     given = {k: v for k in option_types() if (v := getattr(args, k)) is not None}
     if 'ops' in given and given['ops'] not in ('auto', 'randaugment', 'cutout', 'digits'):
         given['ops'] = tuple(given['ops'].split(','))
+    if given.get('backbone') == 'none': given['backbone'] = None
     if 'callbacks' in given: given['callbacks'] = tuple(given['callbacks'].split(','))
     for k, pairs in (('settings', args.set), ('noise_settings', args.noise_set)):
         if pairs: given[k] = base.get(k, {}) | _settings(pairs)
@@ -170,8 +172,9 @@ def train_command(args) -> int:
     if args.frames: _record(trainer)
     parts = [t for t in (trainer.data.train, trainer.data.test) if t is not None]
     for path, why in (b for t in parts for b in t.skipped): print(f'skipped {path}: {why}', file=sys.stderr)
+    net = f'a head on {sp.backbone}' if sp.backbone else f'{sp.model} at width {sp.width:g}'
     print(*parts, trainer.data.noise or 'labels as they are',
-          f'{sp.method}, {sp.model} at width {sp.width:g}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
+          f'{sp.method}, {net}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
           f'{sp.device}, {sp.precision}', sep='\n', file=sys.stderr)
     test = trainer.data.test
     if test is not None and not trainer.data.tested:

@@ -130,6 +130,8 @@ def test_the_program_lists_writes_and_shows_them(folder, tmp_path, capsys, monke
     for kind, ids in PLANTED.items(): assert {r['id'] for r in rows if kind in r['kinds'].split()} == ids
     page = (tmp_path/'doubt.html').read_text('utf-8')
     assert all(f'<h2 id="{kind}">{kind}: {len(ids)} images</h2>' in page for kind, ids in PLANTED.items())
+    looks = re.search(r'^to find 80, 90, 95% of the wrong labels, look at the first .*$', said, re.M)
+    assert looks and looks[0] in page and re.search(r'^worst class: (warm|cold), \d+%', said, re.M)[0] in page
     assert main([*line, '--kinds', 'dark, mine:Purple']) == 0
     said = capsys.readouterr().out
     assert 'purple: 0 images' in said and 'dark: 1 image\n' in said and 'warm/00.png: warm; dark: ' in said
@@ -143,7 +145,12 @@ def test_a_list_with_kinds_goes_to_files_and_back(folder, tmp_path):
     images = load_all(folder/'all')
     found = found_in(images)
     found.to_csv(tmp_path/'a.csv'), found.to_json(tmp_path/'a.json')
-    assert json.loads((tmp_path/'a.json').read_text('utf-8'))['kinds'] == found.counts()
+    written = json.loads((tmp_path/'a.json').read_text('utf-8'))
+    assert written['kinds'] == found.counts()
+    place = int(found.index[found.of_kind()][0])
+    near, own = found.disagreeing(place), images.classes[images.labels[place]]
+    assert near and all(o['label'] != own and images.ids[o['index']] == o['id'] for o in near)
+    assert written['issues'][0]['neighbours'] == [o['id'] for o in near]
     for back in (read_issues(tmp_path/f'a.{k}', images) for k in ('csv', 'json')):
         assert back.kinds == found.kinds and (back.index == found.index).all()
         assert set(back.only('dark').ids) == PLANTED['dark'] and (back.suggested == found.suggested).all()
@@ -177,6 +184,8 @@ def test_kinds_of_ones_own_and_what_they_get_wrong(folder, monkeypatch):
         with pytest.raises(UserError, match=said):
             find_label_issues(images, probabilities=np.full((63, 2), .5), kinds=bad, progress=False)
     with pytest.raises(UserError, match='test images of 1×8×8'): found_in(images, test=load('digits')[1])
+    with pytest.raises(UserError, match='no images'):
+        find_label_issues(probabilities=np.full((63, 2), .5), labels=images.labels, test=images)
 
 
 def test_images_on_disk_are_measured_some_at_a_time(tmp_path):

@@ -358,6 +358,8 @@ def find_label_issues(
     "List the labels that look wrong, the most doubted first, and then the images with other issues."
     check_share(share)
     search = replace(choose_kinds(kinds, source is not None and not isinstance(source, Tracker)), progress=progress)
+    if test is not None and (source is None or isinstance(source, Tracker)):
+        raise UserError('test images, but no images that they could be among; source, or no test, was expected')
     if not isinstance(spec, Spec | None): raise UserError(f'spec is a {type(spec).__name__}; expected a Spec, or None')
     reading = dict(size=size, on_bad=on_bad, root=root)
     if features is not None or probabilities is not None:

@@ -186,9 +186,18 @@ class LabelIssues:
         found = wrong.cumsum()
         return int(np.searchsorted(found, share*found[-1] - 1e-12) + 1) if len(found) and found[-1] > 0 else 0
 
-    def __str__(self):
-        label, counts = self.of_kind(), self.counts()
-        said = [f'{counts.pop(LABEL):,} of {len(self.labels):,} labels are doubted, and '
+    def disagreeing(self,
+        image: int,     # position
+    ) -> list[dict]:    # 'index', 'id', 'label', the nearest first
+        "The nearest images that have another label, where neighbours were asked."
+        if self.judged is None or self.judged.nearest is None: return []
+        at = [int(j) for j in self.judged.nearest[image] if self.labels[j] not in (-1, self.labels[image])]
+        return [dict(index=j, id=self.all_ids[j], label=self.classes[self.labels[j]]) for j in at]
+
+    def summary(self) -> list[str]:
+        "How much is wrong with the labels, in lines."
+        label = self.of_kind()
+        said = [f'{label.sum():,} of {len(self.labels):,} labels are doubted, and '
                 f'{(self.p_suggested[label] > TAKEN).sum():,} of the suggestions are likely']
         if self.noise:
             said.append(str(self.noise))
@@ -199,8 +208,11 @@ class LabelIssues:
             if share > 0: said.append(f'worst class: {name[worst]}, {share:.0%} of its labels look wrong')
         if self.judged and label.any(): said.append('to find 80, 90, 95% of the wrong labels, look at the first ' +
                                                       ', '.join(f'{self.looks(s):,}' for s in (.8, .9, .95)))
-        said += [f'{kind}: {n:,} image{"s"*(n != 1)}' for kind, n in counts.items()]
-        return '\n'.join([*said, *map(str, self.notes)])
+        return said
+
+    def __str__(self):
+        kinds = [f'{kind}: {n:,} image{"s"*(n != 1)}' for kind, n in self.counts().items() if kind != LABEL]
+        return '\n'.join([*self.summary(), *kinds, *map(str, self.notes)])
 
     def changes(self,
         accept: Any = None,     # positions of images, a mask, or {position: class}; None: the likely suggestions
@@ -256,10 +268,11 @@ class LabelIssues:
         write_csv(path, ISSUE_COLUMNS, (map(text, r.values()) for r in self.rows()))
 
     def to_json(self, path: str | Path):
-        "Write the same with the amount of noise."
+        "Write the same with the amount of noise, and the neighbours that have another label."
         much = self.noise and {k: v.tolist() if k in MATRIX_FIELDS else v for k, v in vars(self.noise).items()}
         all_of = dict(classes=self.classes, images=len(self.labels), noise=much, notes=self.notes, kinds=self.counts(),
-                      issues=self.rows())
+                      issues=[r | dict(neighbours=[str(o['id']) for o in self.disagreeing(i)])
+                              for i, r in zip(self.index.tolist(), self.rows())])
         write_atomic(Path(path), json.dumps(all_of, indent=1, ensure_ascii=False))
 
 # %% ../../nbs/07_label_issues/04_issues.ipynb #245971a3

@@ -10,6 +10,7 @@ __all__ = ['THUMB', 'LABEL', 'ISSUE_KINDS', 'IssueInputs', 'IssueKind', 'FoundKi
 # %% ../../nbs/07_label_issues/03_kinds.ipynb #acd24d02
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -276,16 +277,16 @@ class Outlier(IssueKind):
 
     def find(self, seen):
         nearest, cosine = nearest_images(torch.as_tensor(np.asarray(seen.features)).float(), self.k)
-        labels, C = seen.given[nearest.numpy()], len(seen.classes)
-        share = np.stack([(labels == c).mean(1) for c in range(C)], 1)
-        entropy = -(share*np.log(share.clip(1e-9))).sum(1)/np.log(C)
+        labels = seen.given[nearest.numpy()]
+        share = (labels[:, :, None] == labels[:, None]).mean(2)     # of the neighbours, for each the label that it has
+        entropy = -np.log(share).mean(1)/np.log(len(seen.classes))
         apart = (1 - cosine).mean(1).numpy().clip(1e-6)
         far, times = apart*(1 + entropy), apart/np.median(apart)
         low, high = np.quantile(far, [.25, .75])
         cut = high*(high/low)**self.spread
         def why(i):
-            most = [c for c in share[i].argsort()[:-4:-1] if share[i, c] > 0]
-            of = ', '.join(f'{seen.classes[c]} ({(labels[i] == c).sum()})' for c in most)
+            of = ', '.join(f'{seen.classes[c] if c >= 0 else "no label"} ({n})' for c, n in
+                           Counter(labels[i].tolist()).most_common(3))
             return (f'belongs to none of the classes? {times[i]:.1f} times as far from its nearest images as usual; '
                     f'they are labelled {of}')
         return cut/(cut + far), {int(i): why(i) for i in np.flatnonzero(far > cut)}

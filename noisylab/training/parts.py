@@ -84,6 +84,7 @@ def read_request(
     elif spec is not None and not isinstance(spec, (str, Path)):    # arrays or datasets
         how = {k: given[k] for k in ('train_size', 'seed', 'size', 'grey', 'on_bad') if k in given}
         parts['train'], parts['test'] = load(spec, **how)
+    if 'net' in parts: given = dict(backbone=None) | given          # theirs is trained on pixels
     if 'method' in parts: given = given | dict(method='ce')         # whatever: the part replaces it
     return advise(parts.get('train', spec), **given)[0], parts
 

@@ -17,10 +17,8 @@ import numpy as np
 from PIL import Image
 
 from ..data.validation import write_atomic
-from ..label_issues.scores import confused_pairs
-from ..label_issues.kinds import LABEL
+from ..label_issues.kinds import LABEL, image_files
 from ..label_issues.issues import LabelIssues
-from ..label_issues.kinds import image_files
 from .style import png_url
 
 # %% ../../nbs/08_viz/07_gallery.ipynb #7296ee26
@@ -31,6 +29,7 @@ ul.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 
 ul.grid li { border: 1px solid #8885; border-radius: .4rem; padding: .6rem; overflow-wrap: anywhere }
 img { width: 96px; height: 96px; object-fit: contain; display: block; margin-bottom: .4rem }
 img.small { image-rendering: pixelated }
+img.near { width: 32px; height: 32px; display: inline-block; margin: .3rem .3rem 0 0 }
 table { border-collapse: collapse } td, th { padding: .15rem .5rem; text-align: right } th { font-weight: 600 }
 form { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; position: sticky; top: 0;
   background: Canvas; padding: .5rem 0; z-index: 1 }
@@ -69,10 +68,9 @@ def _picture(pixels, side=96):
 # %% ../../nbs/08_viz/07_gallery.ipynb #568753b2
 def _noise(s):
     "How much noise there seems to be, and between whom."
-    if s.noise is None: return ''
-    names, said = [_t(c) for c in s.classes], f'<p>{_t(s.noise)}.</p>'
-    pairs = [f'<li>{names[g]} → {names[t]}: {v:.1%} of all images</li>' for g, t, v in confused_pairs(s.noise.joint)]
-    if pairs: said += f'<p>Most often, given → what it seems to be:</p><ul>{"".join(pairs)}</ul>'
+    said = ''.join(f'<p>{_t(line)}.</p>' for line in s.summary()[1:])
+    if s.noise is None: return said
+    names = [_t(c) for c in s.classes]
     if len(names) > 20: return said
     head = ''.join(f'<th scope="col">{c}</th>' for c in names)
     rows = ''.join(f'<tr><th scope="row">{c}</th>' + ''.join(f'<td>{100*p:.0f} <small>± {100*d:.0f}</small></td>'
@@ -101,19 +99,27 @@ def _links(images, index, beside):
         except ValueError: return path.as_uri()     # on another drive
     return [one(files[i]) if beside else files[i].as_uri() for i in index]
 
-def _cards(s, beside):
-    "A list of pictures, each with what is said of it."
+def _cards(s, folder):
+    "Pictures with what is said of them; those whose label is doubted with the nearest that have another one."
     small, uris = ' class="small"' if s.images.shape[1] < 96 else '', []
     for _, pixels in s.images.chunks(s.index, 256): uris += [_picture(x) for x in pixels.cpu().numpy()]
+    near = [s.disagreeing(i)[:3] if LABEL in kinds else [] for i, kinds in zip(s.index.tolist(), s.kinds)]
+    uri_of = {}
+    for at, pixels in s.images.chunks(np.unique([o['index'] for some in near for o in some]).astype(int), 256):
+        uri_of |= zip(at.tolist(), (_picture(x, 32) for x in pixels.cpu().numpy()))
+    beside = [''.join(f'<img class="near" src="{uri_of[o["index"]]}" title="{_t(o["label"])}: {_t(o["id"])}" '
+                      f'alt="{_t(o["label"])}" loading="lazy">' for o in some) for some in near]
     names = [f'<b>{_t(r["given"])}</b>' + f' → <b>{_t(r["suggested"])}</b>'*(r['suggested'] != r['given'])
              for r in s.rows()]
-    def card(uri, name, r, link):
+    def card(uri, name, r, link, others):
         look, said = f'<img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy">', _t(r['id'])
         if link: look, said = (f'<a href="{_t(link)}">{v}</a>' for v in (look, said))
         data = {'given': r['given'], 'suggested': r['suggested'], 'wrong': f'{r["p_wrong"]:.6g}', 'id': r['id']}
         data = ' '.join(f'data-{k}="{_t(v)}"' for k, v in data.items())
-        return f'<li {data}>{look}{name}<br><small>{_t(r["reason"])}<br>{said} · wrong: {r["p_wrong"]:.0%}</small></li>'
-    return f'<ul class="grid">{"".join(map(card, uris, names, s.rows(), _links(s.images, s.index, beside)))}</ul>'
+        return (f'<li {data}>{look}{name}<br><small>{_t(r["reason"])}<br>{said} · wrong: {r["p_wrong"]:.0%}</small>'
+                f'<div>{others}</div></li>')
+    links = _links(s.images, s.index, folder)
+    return f'<ul class="grid">{"".join(map(card, uris, names, s.rows(), links, beside))}</ul>'
 
 def gallery_page(
     issues: LabelIssues,
