@@ -229,16 +229,17 @@ def predict_command(args) -> int:
 
 # %% ../nbs/11_cli.ipynb #4a6516c3
 def issues_command(args) -> int:
-    "List the labels that look wrong, of a run or of images that a run is made for."
+    "List the labels that look wrong, and images with other issues, of a run or of images that a run is made for."
     from noisylab.errors import UserError
     from noisylab.viz.gallery import write_gallery
     from noisylab.label_issues.find import find_label_issues, run_label_issues
     own = {k: v for k in ('backbone', 'out', 'size', 'epochs', 'on_bad', 'root')
            if (v := getattr(args, k)) is not None}
     if args.backbone == 'none': own['backbone'] = None
+    look = dict(share=args.share, test=args.test, kinds=args.kinds and [k.strip() for k in args.kinds.split(',')])
     check_outputs(args.csv, args.html, read=(args.source,))
     if not Path(args.source, 'spec.json').exists():
-        try: found = find_label_issues(args.source, share=args.share, device=args.device or 'auto', **own)
+        try: found = find_label_issues(args.source, device=args.device or 'auto', **look, **own)
         except KeyboardInterrupt:
             kept = args.out and Path(args.out, 'checkpoint.pt').exists()
             print('the same command goes on from the last checkpoint' if kept else 'nothing is kept' +
@@ -247,12 +248,18 @@ def issues_command(args) -> int:
     elif extra := own.keys() - {'root'}: raise UserError(
         f"{args.source} is a run already, nothing is trained or read anew; leave "
         f"{', '.join('--' + k.replace('_', '-') for k in extra)} out")
-    else: found = run_label_issues(args.source, args.share, args.device, data=args.data, root=args.root)
+    else: found = run_label_issues(args.source, device=args.device, data=args.data, root=args.root, **look)
     files = [(p, w) for p, w in ((args.csv, found.to_csv), (args.html, lambda path: write_gallery(found, path))) if p]
     kept = [write_or_keep(path, to) for path, to in files]     # before what is printed, which nobody may wait for
     print(found)
-    for r in found.rows()[:10]: print(f"{r['id']}: {r['given']} → {r['suggested']}; {r['reason']}")
-    if len(found) > 10 and not files: print(f'… and {len(found) - 10:,} more: --csv FILE, --html FILE')
+    seen = set()
+    for kind in found.counts():
+        for r in found.only(kind).first(10 if kind == 'label' else 3).rows():
+            if r['id'] in seen: continue
+            seen.add(r['id'])
+            to = f" → {r['suggested']}"*(r['suggested'] != r['given'])
+            print(f"{r['id']}: {r['given']}{to}; {r['reason']}")
+    if len(found) > len(seen) and not files: print(f'… and {len(found) - len(seen):,} more: --csv FILE, --html FILE')
     return 0 if all(kept) else 2
 
 def replay_command(args) -> int:
@@ -441,12 +448,14 @@ def _elsewhere(p):
 
 def _judging_parsers(sub):
     p = _command(sub, 'issues', issues_command, 'list the labels that look wrong, the most doubted first', [
-        'my_images/ --csv doubt.csv --html doubt.html', 'my_images/ --backbone timm:vit_small_patch14_dinov2',
-        'runs/mine --share 0.05'], usage='noisylab issues RUN_OR_IMAGES [options]')
+        'my_images/ --test my_tests/ --csv doubt.csv --html doubt.html',
+        'my_images/ --backbone timm:vit_small_patch14_dinov2'], usage='noisylab issues RUN_OR_IMAGES [options]')
     p.add_argument('source', metavar='RUN_OR_IMAGES', help='a run folder, or images as for train')
     p.add_argument('--csv', metavar='FILE', help='write them all')
     p.add_argument('--html', metavar='FILE', help='write a page with the pictures')
     p.add_argument('--share', type=float, metavar='X', help='of the labels to list (default: as many as seem wrong)')
+    p.add_argument('--kinds', metavar='A,B', help='of issues: label, outlier, dark, module:name, … (all)')
+    p.add_argument('--test', metavar='IMAGES', help='images that must not be among these')
     g = p.add_argument_group('images, judged by a pretrained network')
     g.add_argument('--backbone', metavar='NAME', help="torchvision's, timm:NAME, module:name; none: train one here")
     g.add_argument('--size', type=int, metavar='N', help='side that they are read at, in pixels')

@@ -28,7 +28,7 @@ from ..session.session import Session
 from ..session.tracked import TrackedRun
 from ..session.view import ENDED_STATES, RunView
 from ..training.spec import LIVE_FIELDS
-from ..training.trainer import check_parts
+from ..training.parts import check_parts
 from ..training.defaults import reopen_fields
 from ..training.spec import OWN_PREFIX, Spec, read_spec, spec_from_dict
 from ..viz.views import truth_word
