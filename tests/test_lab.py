@@ -11,6 +11,7 @@ from noisylab.data.sources import load
 from noisylab.errors import UserError
 from noisylab.lab.lab import FIGURE_NAMES, Lab
 from noisylab.lab.review import Review
+from noisylab.methods.base import METHODS
 from noisylab.metrics.tracker import Tracker
 from noisylab.training.spec import Spec
 from noisylab.viz.report import read_run, report_page
@@ -275,3 +276,22 @@ def test_what_was_done_in_one_lab_is_done_again_in_another(lab):
         for c in lab.commands: second.do(c)
         assert second.shown.spec == lab.shown.spec and second.values == lab.values
     finally: second.close()
+
+def test_a_loss_of_ones_own_is_a_method_of_the_lab(tmp_path, monkeypatch):
+    (tmp_path/'mylosses.py').write_text('def gently(logits, labels, power=1.):\n'
+        '    return (1 - logits.softmax(1).gather(1, labels[:, None])).pow(power).mean()\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    import mylosses
+    lab = Lab(replace(SMALL, method='mylosses:gently', epochs=2))
+    try:
+        first = lab.start()
+        until(lambda: first.status == 'done')
+        monkeypatch.setitem(METHODS, 'gently', mylosses.gently)
+        press(lab, 'set', key='method', value='gently')
+        second = lab.start()
+        until(lambda: second.status == 'done')
+        press(lab, 'set', key='method', value='mylosses:nothing')
+        assert 'nothing' in lab.dashboard.said[1]
+    finally: lab.close()
+    assert [r.spec.method for r in (first, second)] == ['mylosses:gently', 'gently']
+    assert first.history[-1]['terms'] == second.history[-1]['terms'] and 'gently' in first.history[-1]['terms']

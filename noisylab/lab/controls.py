@@ -157,7 +157,6 @@ def spec_from_values(
     base: Spec = Spec(),    # where the rest comes from
 ) -> Spec:
     "The run that the controls say."
-    if shown['method'] not in METHODS: raise UserError(f"method {shown['method']!r} is not known")
     kept = {k: v for k, v in base.settings.items() if k not in METHOD_KEYS} if base.method == shown['method'] else {}
     ways = method_values(shown['method'])
     new = {k: shown[k] for k in ways if shown[k] != ways[k]}

@@ -75,7 +75,7 @@ class Restorations {
 
 class App {
   constructor(model, el) {
-    Object.assign(this, { model, el, at: -1, playing: null, typing: {}, hidden: new Set(), lit: null });
+    Object.assign(this, { model, el, at: -1, playing: null, typing: {}, waiting: {}, hidden: new Set(), lit: null });
     this.fixed = model.get('fixed');
     this.root = h('div', { class: 'noisylab' });
     el.append(this.root);
@@ -117,7 +117,12 @@ class App {
     });
     this.sizes.observe(document.documentElement); this.sizes.observe(this.el);
   }
-  send(what, more = {}) { this.model.send({ do: what, ...more }); }
+  send(what, more = {}) { this.flush(); this.model.send({ do: what, ...more }); }
+  flush() {       // what was set a moment ago comes before the button that was pressed after it
+    clearTimeout(this.timer);
+    const set = Object.entries(this.waiting); this.waiting = {};
+    for (const [key, value] of set) this.model.send({ do: 'set', key, value });
+  }
   ink(hex) { return strong(hex, this.ground || '#ffffff'); }
   colour(i) { return this.ink(this.pal.palette[[0, 1, 2, 3, 6, 9][i % 6]]); }
 
@@ -238,7 +243,7 @@ class App {
   control(c) {
     const id = `nl-${c.key}-${Math.random().toString(36).slice(2, 7)}`, out = h('output', { htmlFor: id });
     let input, box = null;
-    const wish = v => { this.typing[c.key] = performance.now(); clearTimeout(c.timer); c.timer = setTimeout(() => this.send('set', { key: c.key, value: v }), 180); };
+    const wish = v => { this.typing[c.key] = performance.now(); this.waiting[c.key] = v; clearTimeout(this.timer); this.timer = setTimeout(() => this.flush(), 180); };
     if (c.kind === 'choice') input = h('select', { id, onchange: () => wish(input.value === '' ? null : input.value) }, ...c.options.map(o => h('option', { value: o }, o)));
     else if (c.kind === 'text') input = h('input', { id, type: 'text', placeholder: 'auto', onchange: () => wish(input.value || null) });
     else if (c.kind === 'whole') input = h('input', { id, type: 'number', min: c.min, max: c.max, step: c.step, placeholder: 'auto', onchange: () => wish(input.value === '' ? null : Math.round(+input.value)) });
