@@ -417,11 +417,11 @@ def _train_parser(sub):
     p.description += ' NAME may be module:name, your own.'
     g, pairs = p.add_argument_group('run'), dict(action='append', default=[], metavar='K=V')
     g.add_argument('-h', '--help', action='help', help=argparse.SUPPRESS)
-    g.add_argument('--out', metavar='FOLDER', help='run folder (default: nothing is kept); --resume goes on with it')
+    g.add_argument('--out', metavar='FOLDER', help='run folder (default: none); --resume goes on with it')
     g.add_argument('--resume', action='store_true', help=argparse.SUPPRESS)
     g.add_argument('--spec', metavar='FILE', help='start from a spec.json; other options override it')
     g.add_argument('--checkpoint-every', type=_positive, metavar='N', help=argparse.SUPPRESS)
-    g.add_argument('--frames', action='store_true', help="keep each epoch, for the slider of the report")
+    g.add_argument('--frames', action='store_true', help="keep each epoch, for map and matrix in the report")
     g.add_argument('--quiet', action='store_true', help=argparse.SUPPRESS)
     default, types = {f.name: f.default for f in fields(Spec)}, option_types()
     def add(g, k, what):
@@ -434,10 +434,10 @@ def _train_parser(sub):
         for k, what in options.items():
             if k in types: add(g, k, what)
         if 'method' in options: g.add_argument('--set', **pairs, help='a setting of the method, as tau=1')
-    p.add_argument('--noise-set', **pairs, help=argparse.SUPPRESS)
+        if 'noise' in options: g.add_argument('--noise-set', **pairs, help='a setting of the noise, as file=labels.csv')
     more = [k for k in types if not any(k in options for options in TRAIN_OPTIONS.values())]
     for k in more: add(p, k, argparse.SUPPRESS)
-    names = ['quiet', 'checkpoint_every', 'noise_set', *more]
+    names = ['quiet', 'checkpoint_every', *more]
     p.epilog = '\n'.join([*textwrap.wrap('more: ' + ' '.join('--' + k.replace('_', '-') for k in names), 78,
                                          break_on_hyphens=False), p.epilog])
 
@@ -498,8 +498,10 @@ def _grid_parser(sub):
 # %% ../nbs/11_cli.ipynb #f0fbdcca
 def make_parser() -> argparse.ArgumentParser:
     "The options of the program."
+    from noisylab import __version__
     top = argparse.ArgumentParser('noisylab',
                                   description='Learn image classifiers from wrong labels, and see it happen.')
+    top.add_argument('--version', action='version', version=f'noisylab {__version__}')
     sub = top.add_subparsers(metavar='COMMAND', required=True)
     _train_parser(sub)
     _judging_parsers(sub)

@@ -148,7 +148,7 @@ def check_spec(
         v, kind = getattr(spec, k), 'a whole number' if k in WHOLE_NUMBERS else 'a number'
         if v is None and Spec.__dataclass_fields__[k].default is None: continue
         good = isinstance(v, int if k in WHOLE_NUMBERS else (int, float)) and not isinstance(v, bool)
-        if not good or not lo <= v <= hi: raise UserError(f'{k}={v!r}; expected {kind} from {lo:g} to {hi:g}')
+        if not good or not lo <= v <= hi: raise UserError(f'{k}={v!r}; expected {kind} from {lo:,} to {hi:,}')
     for k, allowed in CHOICES.items():
         v = getattr(spec, k)
         if v not in allowed: raise UserError(f"{k}={v!r}; expected one of {', '.join(map(str, allowed))}")
