@@ -33,13 +33,14 @@ TRAIN_OPTIONS = {   # heading → field of `Spec` → what it means, in a line o
     'training': dict(
         method="noisylab methods lists them",
         model="auto, small, resnet18, fastnet, torchvision's",
+        backbone="pretrained, a head is trained on it; auto; none",
         epochs="(default: by the images)",
         lr="learning rate at the start",
         seed="of noise, weights, order and augmentation",
         device="auto, cpu, cuda")}
 
 # what `training.spec.resolve_spec` settles for the images
-RESOLVED_FIELDS = ('model', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision', 'engine')
+RESOLVED_FIELDS = ('model', 'feature_views', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision', 'engine')
 
 # %% ../nbs/11_cli.ipynb #8a0bbede
 def _settings(pairs, option='--set'):
@@ -92,6 +93,7 @@ def named_fields(args, base: dict) -> dict:
     given = {k: v for k in option_types() if (v := getattr(args, k)) is not None}
     if 'ops' in given and given['ops'] not in ('auto', 'randaugment', 'cutout', 'digits'):
         given['ops'] = tuple(given['ops'].split(','))
+    if given.get('backbone') == 'none': given['backbone'] = None
     if 'callbacks' in given: given['callbacks'] = tuple(given['callbacks'].split(','))
     for k, pairs in (('settings', args.set), ('noise_settings', args.noise_set)):
         if pairs: given[k] = base.get(k, {}) | _settings(pairs)
@@ -170,8 +172,9 @@ def train_command(args) -> int:
     if args.frames: _record(trainer)
     parts = [t for t in (trainer.data.train, trainer.data.test) if t is not None]
     for path, why in (b for t in parts for b in t.skipped): print(f'skipped {path}: {why}', file=sys.stderr)
+    net = f'a head on {sp.backbone}' if sp.backbone else f'{sp.model} at width {sp.width:g}'
     print(*parts, trainer.data.noise or 'labels as they are',
-          f'{sp.method}, {sp.model} at width {sp.width:g}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
+          f'{sp.method}, {net}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
           f'{sp.device}, {sp.precision}', sep='\n', file=sys.stderr)
     test = trainer.data.test
     if test is not None and not trainer.data.tested:
@@ -414,11 +417,11 @@ def _train_parser(sub):
     p.description += ' NAME may be module:name, your own.'
     g, pairs = p.add_argument_group('run'), dict(action='append', default=[], metavar='K=V')
     g.add_argument('-h', '--help', action='help', help=argparse.SUPPRESS)
-    g.add_argument('--out', metavar='FOLDER', help='run folder (default: nothing is kept); --resume goes on with it')
+    g.add_argument('--out', metavar='FOLDER', help='run folder (default: none); --resume goes on with it')
     g.add_argument('--resume', action='store_true', help=argparse.SUPPRESS)
     g.add_argument('--spec', metavar='FILE', help='start from a spec.json; other options override it')
     g.add_argument('--checkpoint-every', type=_positive, metavar='N', help=argparse.SUPPRESS)
-    g.add_argument('--frames', action='store_true', help="keep each epoch, for the slider of the report")
+    g.add_argument('--frames', action='store_true', help="keep each epoch, for map and matrix in the report")
     g.add_argument('--quiet', action='store_true', help=argparse.SUPPRESS)
     default, types = {f.name: f.default for f in fields(Spec)}, option_types()
     def add(g, k, what):
@@ -431,10 +434,10 @@ def _train_parser(sub):
         for k, what in options.items():
             if k in types: add(g, k, what)
         if 'method' in options: g.add_argument('--set', **pairs, help='a setting of the method, as tau=1')
-    p.add_argument('--noise-set', **pairs, help=argparse.SUPPRESS)
+        if 'noise' in options: g.add_argument('--noise-set', **pairs, help='a setting of the noise, as file=labels.csv')
     more = [k for k in types if not any(k in options for options in TRAIN_OPTIONS.values())]
     for k in more: add(p, k, argparse.SUPPRESS)
-    names = ['quiet', 'checkpoint_every', 'noise_set', *more]
+    names = ['quiet', 'checkpoint_every', *more]
     p.epilog = '\n'.join([*textwrap.wrap('more: ' + ' '.join('--' + k.replace('_', '-') for k in names), 78,
                                          break_on_hyphens=False), p.epilog])
 
@@ -495,8 +498,10 @@ def _grid_parser(sub):
 # %% ../nbs/11_cli.ipynb #f0fbdcca
 def make_parser() -> argparse.ArgumentParser:
     "The options of the program."
+    from noisylab import __version__
     top = argparse.ArgumentParser('noisylab',
                                   description='Learn image classifiers from wrong labels, and see it happen.')
+    top.add_argument('--version', action='version', version=f'noisylab {__version__}')
     sub = top.add_subparsers(metavar='COMMAND', required=True)
     _train_parser(sub)
     _judging_parsers(sub)

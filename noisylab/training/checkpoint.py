@@ -16,7 +16,9 @@ import torch
 from ..data.sources import load, load_all, load_again
 from ..data.validation import as_path, checksum
 from ..errors import UserError
+from .evaluation import calibration_temperature
 from .spec import EVENT_NOTES, OWN_PREFIX, check_code
+
 
 # %% ../../nbs/05_training/08_checkpoint.ipynb #86eee783
 def training_state(
@@ -25,12 +27,14 @@ def training_state(
     "Everything that a run needs to go on as if it had never stopped."
     tr, d, take = trainer, trainer.data, trainer.take_step
     images = dict(shape=list(d.loaded.shape), classes=list(d.loaded.classes))     # to predict without them
+    if d.loaded.features is not None: images['features'] = d.loaded.features.shape[2]
     if tr.spec.data.startswith(OWN_PREFIX):     # None: they can't be loaded again; without a test there is no such key
         images |= {k: v.origin() for k, v in dict(train=d.loaded, test=d.test).items() if v is not None}
     return dict(spec=asdict(tr.spec), images=images, epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch,
                 n_seen=tr.n_seen, seconds=tr.seconds, sums=tr.sums, history=tr.history, events=tr.events,
                 aim=dict(lr=float(take.lr), scalars={k: float(v) for k, v in take.scalars.items()}),
                 checksum=checksum(tr.labels.cpu().numpy()), checkpoint_every=tr.checkpoint_every,
+                temperature=calibration_temperature(tr),
                 method=tr.method.state(), net=tr.net.state_dict(), opt=tr.optimizer.state_dict(), first=tr.first,
                 average=None if take.averaged is None else take.averaged.state_dict(),
                 tracker=tr.tracker.state_dict())

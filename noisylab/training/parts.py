@@ -15,6 +15,7 @@ from torch import nn
 
 from ..data.datasets import find_dataset
 from ..data.images import Images
+from ..data.noise import NOISE
 from ..data.sources import load
 from ..errors import UserError
 from ..methods.base import LossMethod, Method
@@ -36,7 +37,8 @@ def check_parts(
     kinds = dict(train=images, test=images, layer=(str, 'the name of a layer of net'),
                  net=((nn.Module, Callable), 'a torch.nn.Module, B×C×H×W → logits, or a function that makes one'),
                  method=(Method, "a Method or a function (logits, labels) → loss; ours go by name, method='ce'"),
-                 noise=(Callable, 'a function (labels, rate, n_classes, seed) → labels; ours go by name'),
+                 noise=(Callable, 'a function (labels, rate, n_classes, seed) → labels; ours go by name, and a matrix '
+                                  "as noise='given', noise_settings=dict(matrix=m)"),
                  lr_schedule=(Callable, 'a function of the progress of training, 0 to 1'),
                  optimizer=(Callable, "a torch.optim class or a function (parameters, lr=…) → optimizer; ours go by "
                                       "name, optimizer='adam'"))
@@ -66,7 +68,8 @@ def read_request(
         if k in RUN_PARTS: parts[k] = given.pop(k)
         elif k not in own:
             known = (*RUN_PARTS, *more)
-            near = get_close_matches(k, (*known, *own), 2) or known
+            near = ([f'noise_settings=dict({k}=…)'] if any(k in (v.options or ()) for v in NOISE.values()) else
+                    get_close_matches(k, (*known, *own), 2) or known)
             raise UserError(f"a run has no {k!r}; expected {', '.join(near)}" + '?'*(len(near) < 3))
     m = parts.get('method')
     if isinstance(m, type) and issubclass(m, Method): parts['method'] = m(**given.pop('settings', {}))
@@ -84,6 +87,7 @@ def read_request(
     elif spec is not None and not isinstance(spec, (str, Path)):    # arrays or datasets
         how = {k: given[k] for k in ('train_size', 'seed', 'size', 'grey', 'on_bad') if k in given}
         parts['train'], parts['test'] = load(spec, **how)
+    if 'net' in parts: given = dict(backbone=None) | given          # theirs is trained on pixels
     if 'method' in parts: given = given | dict(method='ce')         # whatever: the part replaces it
     return advise(parts.get('train', spec), **given)[0], parts
 

@@ -27,13 +27,13 @@ from ..metrics.memorization import SampleViews
 from ..metrics.tracker import Tracker
 from ..models.random_numbers import seeded
 from ..models.robust_net import FeatureTap, memory_format, see_images, split_weights
-from .batches import Batches, prepare_data
+from .batches import Batches, FeatureBatches, prepare_data
 from .callbacks import Checkpointer, Progress, Recorder, TrackSamples
 from .callbacks import make_callbacks, notify, result_row, write_history, write_result
 from .checkpoint import load_handed_over, new_run_folder, read_checkpoint, restore_state
 from .checkpoint import training_state
 from .evaluation import Interrupted, Snapshot, measure_epoch, network_outputs
-from .evaluation import sample_views, score_images
+from .evaluation import calibration_temperature, sample_views, score_images
 from .lr_schedule import LRSchedule, named_schedule
 from .parts import name_parts, read_request
 from .prediction import Classifier, Predictions, net_maker, predict
@@ -82,7 +82,7 @@ class Trainer:
             self.method.plan(self.bounds)
             self.method.relabel(self.labels)
         mean, std = images.stats(self.data.workers)
-        make = net_maker(spec, self.method, images.shape, C, mean, std, net, parts.get('layer'))
+        make = net_maker(spec, self.method, images.shape, C, mean, std, net, parts.get('layer'), images.features)
         self.net = self.method.build(make)
         see_images(self.net, images)
         self.net.to(spec.device, memory_format=memory_format(self.net, spec.device))
@@ -216,6 +216,10 @@ class Trainer:
             self.begun = self.epoch
         self.net.train()
         order = self.method.order(d.fit_index, self.epoch, sp.seed)
+        if d.train.features is not None:
+            self.feed = FeatureBatches(d.train, d.fit_index, sp.batch, sp.seed, self.epoch, sp.device,
+                                       self.in_epoch*sp.batch, order, self.method.views)
+            return
         strong = self.strong if {'strong', 'strong2'} & {*self.method.views} else None
         self.feed = Batches(d.train, d.fit_index, sp.batch, self.weak, strong, sp.seed, self.epoch, sp.device,
                             self.in_epoch*sp.batch, workers=d.workers, order=order,
@@ -281,7 +285,9 @@ class Trainer:
         "Labels and probabilities for images, as the network stands now."
         d = self.data.loaded
         with self.lock, self.random(2):
-            return predict(Classifier(self.evaluated, d.shape, d.classes, self.epoch, self.spec.epochs), images)
+            known = Classifier(self.evaluated, d.shape, d.classes, self.epoch, self.spec.epochs, self.spec.backbone,
+                               calibration_temperature(self))
+            return predict(known, images)
 
     def views(self, n: int = 500) -> SampleViews:
         "Originals, restorations, features and predictions of a sample of the watched images."
