@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from ..data.validation import as_class, as_index, as_labels, name_finder, read_csv, write_csv
+from ..data.validation import as_class, as_index, as_labels, check_types, name_finder, read_csv, write_csv
 from ..data.images import Images
 
 # %% ../../nbs/07_label_issues/05_decisions.ipynb #d581e158
@@ -28,6 +28,9 @@ class Decisions:
         issues: Any,        # with `images`, `index`, `suggested`, `score`, `reason`, such as `find_label_issues` gives
     ):
         s, row = issues, lambda v: np.asarray(v).reshape(-1)
+        for k in ('images', 'index', 'suggested', 'score', 'reason'):
+            if not hasattr(s, k): raise UserError(f'a {type(s).__name__} without {k}; label issues were expected, as '
+                                                  'find_label_issues gives')
         self.images, self.index = s.images, as_index(s.index, len(s.images)).numpy()
         self.given = s.images.labels.cpu().numpy()[self.index] if len(self.index) else np.zeros(0, int)
         self.suggested, self.score = row(s.suggested), row(s.score).astype(float)
@@ -47,6 +50,7 @@ class Decisions:
     @property
     def ids(self) -> np.ndarray: return self.images.ids[self.index]
 
+    @check_types
     def decide(self,
         places: int | Iterable[int],    # in the list; or a mask of it
         what: str,                      # one of `ANSWERS`
@@ -87,6 +91,7 @@ class Decisions:
         n = np.bincount(self.states(), minlength=5)
         return dict(zip(REVIEW_STATES, [len(self), *n[1:].tolist()]))
 
+    @check_types
     def where(self,
         state: str = 'all',             # one of `REVIEW_STATES`
         given: int | None = None,       # class; None: any
@@ -131,6 +136,7 @@ class Decisions:
         "The images with the mended labels."
         return self.images.with_labels(torch.from_numpy(self.labels))
 
+    @check_types
     def save(self,
         path: str | Path,   # such as decisions.csv
     ):
@@ -139,6 +145,7 @@ class Decisions:
         write_csv(path, DECISION_COLUMNS, ((i, name[g], name[s], f'{v:.6g}', self.word(p), name[y] if y >= 0 else '',
                                             why) for p, (i, g, s, v, y, why) in enumerate(all_of)))
 
+    @check_types
     def load(self,
         path: str | Path,   # what `save` wrote
     ) -> int:               # how many answers came from it

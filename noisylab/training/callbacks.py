@@ -10,12 +10,13 @@ __all__ = ['EVENTS', 'make_callbacks', 'notify', 'TrackSamples', 'Checkpointer',
 import inspect
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Iterable
 
 import torch
 
-from ..data.validation import check_takes, import_named, write_atomic
+from ..data.validation import check_takes, hold_alone, import_named, write_atomic
 from ..errors import UserError
 
 # %% ../../nbs/05_training/09_callbacks.ipynb #04f227d0
@@ -65,12 +66,22 @@ class TrackSamples:
         trainer.tracker.end_epoch(trainer.epoch)
 
 class Checkpointer:
-    "Saves the trainer to its run folder: every few epochs, when it is stopped, and at its end."
+    "Saves the trainer to its run folder: every few epochs, when it is stopped, and at its end; alone in that folder."
+    lock = None     # of the run folder, while steps are taken
+
+    def on_start(self, trainer):
+        if not trainer.out: return
+        self.lock = ExitStack()
+        self.lock.enter_context(hold_alone(trainer.out/'.lock', 'another process trains in this folder'))
+
     def on_epoch_end(self, trainer):
         if trainer.out and (trainer.done or trainer.epoch % trainer.checkpoint_every == 0): trainer.save()
 
     def on_end(self, trainer):
-        if trainer.out and trainer.stopped and not trainer.done: trainer.save()
+        try:
+            if trainer.out and trainer.stopped and not trainer.done: trainer.save()
+        finally:
+            if self.lock: self.lock.close(); self.lock = None
 
 class Recorder:
     "Writes `history.jsonl` after every epoch that is measured, and `result.json` at the end."

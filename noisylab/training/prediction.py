@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..data.validation import as_pixels, write_csv
+from ..data.validation import as_pixels, check_types, write_csv
 from ..methods.base import Method, make_method
 from ..data.files import ImageFiles
 from ..data.images import Images
@@ -154,6 +154,7 @@ def _pieces(images: ImageFiles | Images, size: int, on_bad: str, skipped: list) 
         if len(good): yield some.paths[good], x
 
 # %% ../../nbs/05_training/10_prediction.ipynb #d5d79836
+@check_types
 def predict(
     run: str | Path | Classifier,   # run folder, or what `load_classifier` gave
     images: Any,                    # a folder, a picture, a list of these, `Images`, or pixels N×H×W×C

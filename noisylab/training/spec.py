@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from ..data.augment import OPERATION_SETS, named_operations
-from ..data.validation import SIZE_RANGE, as_path, check_named, import_named, is_named
+from ..data.validation import SIZE_RANGE, as_path, check_named, check_types, import_named, is_named
 from ..errors import UserError
 from ..data.sources import resolve_source
 from ..methods.base import Method, make_method
@@ -158,7 +158,7 @@ def check_spec(
     if spec.schedule == 'author' and (spec.optimizer != 'sgd' or spec.warmup or spec.nesterov):
         raise UserError("schedule='author' is the training of a method's authors, by SGD; leave optimizer, nesterov "
                         'and warmup out')
-    for v in spec.callbacks:
+    for v in spec.callbacks if isinstance(spec.callbacks, tuple) else [spec.callbacks]:
         if not isinstance(v, str) or ':' not in v:
             raise UserError(f"callbacks: {v!r}; expected texts 'module:name'; objects go to Trainer(callbacks=[…])")
     for k in ('settings', 'noise_settings'):
@@ -215,6 +215,7 @@ def absolute_paths(spec: Spec) -> Spec:
     notes = {k: full(v) if k == 'file' and v else v for k, v in spec.noise_settings.items()}
     return replace(spec, data=data, root=root, model=model, noise_settings=notes)
 
+@check_types
 def relocate_spec(
     saved: dict,                # fields of the spec, as a run stores them
     device: str | None = None,  # another than it had; None: that one, or the CPU where it is not
@@ -246,6 +247,7 @@ def check_change(
     new: dict,          # setting → value
 ) -> Spec:              # with all of them
     "Check what shall change, before anything is touched."
+    if not isinstance(new.get('noise', ''), str): raise UserError(f"noise={new['noise']!r}; expected a kind's name")
     for k in new:
         if k not in LIVE_FIELDS + method.live:
             raise UserError(f"{k!r} can't change during this run; what can: {', '.join(LIVE_FIELDS + method.live)}")

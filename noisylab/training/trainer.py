@@ -8,6 +8,7 @@ __all__ = ['RUN_PARTS', 'NAMED_PARTS', 'LEARNED_SHARES', 'ROW_FIELDS', 'check_pa
 
 # %% ../../nbs/05_training/11_trainer.ipynb #2700e9cf
 import time
+import warnings
 from bisect import bisect_right
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
@@ -24,7 +25,7 @@ from ..data.augment import RandAugment, WeakAugment
 from ..data.images import Images
 from ..data.datasets import find_dataset
 from ..data.sources import load
-from ..data.validation import as_path, checksum, import_named, write_atomic
+from ..data.validation import as_path, check_types, checksum, import_named, write_atomic
 from ..errors import UserError
 from ..methods.base import Batch, LossMethod, Method, TrainPredictions, phase_bounds, make_method
 from ..metrics.memorization import SampleViews
@@ -41,7 +42,7 @@ from .evaluation import Interrupted, Snapshot, measure_epoch, network_outputs
 from .evaluation import sample_views, score_images
 from .lr_schedule import LRSchedule
 from .prediction import Classifier, Predictions, net_maker, predict
-from .spec import LIVE_FIELDS, OWN_PREFIX, Spec, check_change, relocate_spec, spec_from_dict
+from .spec import LIVE_FIELDS, OWN_PREFIX, Spec, check_change, read_spec, relocate_spec, spec_from_dict
 from .step import make_optimizer, make_step
 
 # %% ../../nbs/05_training/11_trainer.ipynb #303f3b77
@@ -191,6 +192,7 @@ class Trainer:
         if self.out: write_atomic(self.out/'spec.json', self.spec.to_json())
 
     @classmethod
+    @check_types
     def resume(cls,
         folder: str | Path,     # of the run
         device: str | None = None,  # another than the run had; None: that one, or the CPU where it is not
@@ -201,6 +203,11 @@ class Trainer:
         **parts,                # objects that the first `Trainer` was given
     ) -> 'Trainer':
         "Go on with a run from its last checkpoint, to the same numbers as if it had not stopped."
+        path = as_path(folder, 'folder')
+        if (path/'spec.json').exists() and not (path/'checkpoint.pt').exists():     # it ended before the first one
+            warnings.warn(f'{path} has no checkpoint yet: the run begins anew', stacklevel=2)
+            spec = relocate_spec(asdict(read_spec(path)), device, data, root)
+            return cls(spec, out=path, checkpoint_every=checkpoint_every or 10, **parts)
         st = read_checkpoint(folder)
         spec = relocate_spec(st['spec'] | ({} if workers is None else dict(workers=workers)), device, data, root)
         if parts.get('train') is None: parts |= load_handed_over(st, data, root)
@@ -373,8 +380,10 @@ class Trainer:
         "Originals, restorations, features and predictions of a sample of the watched images."
         with self.lock: return sample_views(self, n)
 
+    @check_types
     def train_predictions(self, which: str) -> TrainPredictions:
         "Predictions for the images of `'train'` or `'val'`, as they are, for a method."
+        if which != 'val' and which != 'train': raise UserError(f"which={which!r}; expected 'train' or 'val'")
         index = {'train': self.data.fit_index, 'val': self.data.val_index}[which]
         if not len(index):
             raise UserError(f'{self.spec.method} needs images held out with their given labels; give val=0.1')

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..data.validation import write_atomic
+from ..data.validation import check_types, write_atomic
 from ..label_issues.scores import confused_pairs
 from ..label_issues.issues import LabelIssues
 from .style import png_url
@@ -52,6 +52,7 @@ def _noise(s):
     return said + ('<details><summary>Given labels of each class, %</summary><div class="scroll"><table>'
                    f'<tr><th></th>{head}</tr>{rows}</table></div></details>')
 
+@check_types
 def gallery_page(
     issues: LabelIssues,
     title: str = 'Labels that look wrong',
@@ -76,6 +77,7 @@ def gallery_page(
             f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{left}</p>{_noise(s)}{notes}'
             f'<ul class="grid">{cards}</ul></body></html>')
 
+@check_types
 def write_gallery(
     issues: LabelIssues,
     path: str | Path,       # of the page
