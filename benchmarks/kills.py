@@ -3,7 +3,7 @@ with becomes the same to the bit as what was never killed. `python benchmarks/ki
 
 Each process trains, fills a grid, keeps features, saves a review or saves what the lab shows, until it is killed: half of
 them after a random time, half just before or after they rename a file that they have written."""
-import argparse, json, multiprocessing, os, signal, sys, tempfile, time, warnings
+import argparse, multiprocessing, os, signal, sys, tempfile, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -68,7 +68,8 @@ def review(place):
     "Answers about label issues, saved after each."
     images, _ = load('digits', train_size=60)
     k = np.arange(60)
-    issues = SimpleNamespace(images=images, index=k, suggested=(images.labels.numpy() + 1) % 10, score=k/60, reason=['']*60)
+    issues = SimpleNamespace(images=images, index=k, suggested=(images.labels.numpy() + 1) % 10, score=k/60,
+                             reason=['']*60)
     book = Decisions(issues)
     if (place/'decisions.csv').exists(): book.load(place/'decisions.csv')
     for i in range(len(book.answers), 60):
@@ -116,7 +117,7 @@ def same(a, b):
     return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b or a != a and b != b
 
 def doomed(what, place, at):
-    "Work in a process of its own; `at`: before (even) or after (odd) how many renamed files it kills itself; None: not."
+    "Work in a process of its own; `at`: before (even) or after (odd) which renaming it kills itself; None: it does not."
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
     real, left = os.replace, [at]
