@@ -128,9 +128,18 @@ def test_the_lab_in_a_browser(lab, page, tmp_path):
     press('start')      # curves, pictures and points change while it trains
     status(page, 'running')
     page.locator('.noisylab[data-frame0*=":"]:not([data-frame0$="null"])').wait_for(timeout=120_000)
-    changes(page, '.nl-curve', '.nl-map', '.nl-restored', '.nl-third', '.nl-matrix:has(h3:text("Confusion"))')
+    changes(page, '.nl-curve', '.nl-map', '.nl-restored')
     assert page.locator('[data-view=suspects] .nl-img').count() > 5
     page.locator('[data-view=operations] .nl-op').first.wait_for(timeout=60_000)
+    for wide, tall in ((1280, 720), (1400, 1000)):      # all of it in one view
+        page.set_viewport_size(dict(width=wide, height=tall)); page.wait_for_timeout(500)
+        page.locator('.noisylab').evaluate('e => e.scrollIntoView({block: "nearest"})'); page.wait_for_timeout(300)
+        for part in ('.nl-bar', '.nl-controls', '.nl-curves', '.nl-mapcard', '.nl-restored'):
+            b = page.locator(part).first.bounding_box()
+            assert b['y'] >= 0 and b['y'] + b['height'] <= tall and b['x'] + b['width'] <= wide, (part, b)
+            assert b['height'] > 25 and b['width'] > 200, (part, b)
+    page.get_by_role('tab', name='Labels').click()
+    changes(page, '.nl-third', '[data-view=confusion]')
 
     page.locator('[data-key=rate] input').focus()       # a slider acts, by key too, leaves an event
     page.keyboard.press('ArrowLeft')

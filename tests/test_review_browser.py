@@ -19,6 +19,7 @@ const read = v => !v || typeof v !== 'object' ? v : Array.isArray(v) ? v.map(rea
   : Object.fromEntries(Object.entries(v).map(([k, o]) => [k, read(o)]));
 const state = read(await window.say(null)), heard = {};
 face.render({ el: document.getElementById('app'), model: { get: k => state[k], off() {}, set() {}, save_changes() {},
+  widget_manager: { kernel: { statusChanged: { connect: f => window.kernel = f, disconnect() {} } } },
   on: (name, f) => (heard[name] ??= []).push(f),
   send: async m => {
     const news = read(await window.say(m));
@@ -93,6 +94,7 @@ def test_the_review_by_click_and_by_key(review, page):
     until(page, lambda: tile.first.get_attribute('aria-label').startswith('1: given dog, suggested open'))
     page.get_by_label('which of them').select_option('relabelled')
     until(page, lambda: tile.count() == 0)
+    assert page.locator('.nl-side').is_hidden()
     page.get_by_label('given and suggested class').select_option('')
     until(page, lambda: tile.count() == 2)
 
@@ -104,3 +106,71 @@ def test_the_review_by_click_and_by_key(review, page):
     mine = page.locator('.nl-doubt[data-lm-suppress-shortcuts]')
     assert mine.count() == 40, 'JupyterLab would take K, R, C, U, O and Z'
     assert not page.seen['errors']
+
+
+def test_a_chosen_image_stays_the_chosen_one_when_the_filter_changes(review, page):
+    tile, chosen = page.locator('.nl-doubt'), lambda: page.locator('.noisylab').get_attribute('data-chosen')
+    tile.nth(0).click()
+    page.keyboard.press('k')
+    until(page, lambda: chosen() == '1')
+    page.get_by_label('which of them').select_option('open')    # the same one is chosen, at another place on the page
+    until(page, lambda: tile.first.get_attribute('aria-label').startswith('1: '))
+    page.locator('.nl-doubt[aria-selected="true"]').focus(timeout=10_000)
+    page.keyboard.press('r')
+    until(page, lambda: review.decisions.answers == {0: 'keep', 1: 'relabel'})
+    page.locator('.nl-side').get_by_role('button', name='Unsure').click()
+    until(page, lambda: review.decisions.answers == {0: 'keep', 1: 'relabel', 2: 'unsure'} and chosen() == '3')
+    page.keyboard.press('n')
+    until(page, lambda: review.decisions.counts()['none'] == 1)
+    page.get_by_role('button', name='next page').click()                # each new tile says how it stands
+    until(page, lambda: page.locator('.nl-doubt').first.get_attribute('aria-label').startswith('41: '))
+    assert page.locator('.nl-doubt[data-word="open"][aria-label*="open"]').count() == 40
+    page.get_by_role('button', name='page before').click()
+    until(page, lambda: page.locator('.nl-doubt[data-word="relabel"]').count() == 1)
+    assert not page.seen['errors']
+
+
+def test_a_refused_answer_is_said_and_a_dead_kernel_too(review, page):
+    said = page.locator('.nl-said')
+    page.evaluate("""() => { const t = document.querySelectorAll('.nl-doubt')[0]; t.focus();
+        for (let i = 0; i < 2; i++) t.dispatchEvent(new KeyboardEvent('keydown', { key: 'k', bubbles: true })); }""")
+    until(page, lambda: 'not taken' in said.inner_text())           # the second came before the first was answered
+    assert review.decisions.answers == {0: 'keep'}
+    page.evaluate("window.kernel(null, 'restarting')")
+    assert 'kernel of this review has ended' in said.inner_text() and 'no file was named' in said.inner_text()
+    assert page.locator('.nl-button:enabled').count() == 0
+    page.locator('.nl-doubt').nth(1).focus(); page.keyboard.press('k')
+    page.wait_for_timeout(200)
+    assert review.decisions.answers == {0: 'keep'} and not page.seen['errors']
+
+
+def test_the_page_saves_fills_its_rows_and_explains_its_map(review, page, tmp_path):
+    file = tmp_path/'mine.csv'
+    page.get_by_label('file of the decisions').fill(str(file))
+    page.get_by_role('button', name='Save').click()
+    page.get_by_text(f'kept in {file}').wait_for(timeout=10_000)
+    page.locator('.nl-doubt').nth(0).focus(); page.keyboard.press('k')
+    until(page, lambda: 'keep' in file.read_text('utf-8'))          # from the first key on
+    page.get_by_label('given and suggested class').select_option(label='dog → open (1000)')
+    page.get_by_label('wrong with a probability').fill('90')
+    page.get_by_label('wrong with a probability').press('Tab')
+    button = page.get_by_role('button', name='Relabel all')
+    until(page, lambda: button.inner_text() == 'Relabel all 100')
+    button.click()
+    until(page, lambda: review.decisions.counts()['relabelled'] == 100)
+    page.get_by_role('button', name='Undo').click()
+    until(page, lambda: review.decisions.counts()['relabelled'] == 0 and review.decisions.counts()['kept'] == 1)
+    page.get_by_label('wrong with a probability').fill('0')
+    page.get_by_label('wrong with a probability').press('Tab')
+    page.get_by_label('given and suggested class').select_option('')
+    until(page, lambda: page.locator('.nl-doubt').count() == 40)
+    for width in (1400, 1150, 1000, 800):
+        page.set_viewport_size(dict(width=width, height=900))
+        page.wait_for_timeout(100)
+        tops = page.locator('.nl-doubt').evaluate_all('es => es.map(e => e.offsetTop)')
+        rows = [tops.count(t) for t in sorted(set(tops))]
+        assert len(set(rows)) == 1 and rows[0] > 1, 'whole rows'
+    assert [t.strip() for t in page.locator('.nl-side .nl-key span').all_inner_texts()] == ['cat', 'dog', 'open']
+    page.locator('.nl-side .nl-plot canvas').hover(position=dict(x=140, y=110))
+    page.locator('.nl-side .nl-tip').wait_for(timeout=10_000)
+    assert page.locator('.nl-side .nl-tip b').inner_text() in ('cat', 'dog', 'open') and not page.seen['errors']

@@ -18,13 +18,15 @@ from typing import Any
 from ..data.images import Images
 from ..errors import UserError
 from .dashboard import Dashboard, RunList, as_sentence, headline
-from .widget import LabWidget, curves_message, frame_message, images_message
+from .controls import describe_controls
+from .widget import NO_MAP, LabWidget, curves_message, frame_message, image_message, images_message
 from ..metrics.memorization import believed_noise
 from ..session.session import Session, preload
+from ..session.tracked import TrackedRun
 from ..session.view import RunView
 from ..training.spec import OWN_PREFIX, Spec
 from ..viz import figures
-from ..viz.views import VIEWS, View, compute_view, view_figure
+from ..viz.views import VIEWS, View, compute_view, truth_word, view_figure
 
 # %% ../../nbs/09_lab/04_lab.ipynb #7a09cee2
 def frame_at(
@@ -81,6 +83,8 @@ class Updater:
         dash, widget, now = self.dashboard, self.widget, time.monotonic()
         runs, number = dash.runs, dash.runs.id
         shown, aside = runs.shown, runs.aside
+        for r in runs:
+            if isinstance(r, TrackedRun): r.update()
         if self._selected != number(shown):     # of another run, the newest moment
             self._selected = number(shown)
             widget.show(at=-1.)
@@ -90,7 +94,8 @@ class Updater:
             self._drawn_at = now
         pair = [(r, w) for r in (shown, aside) if r is not None and (w := r.watched) is not None]
         if pair and pair[0][0] is not shown: pair = []
-        self._send_images([w for _, w in pair])
+        self._send_images(pair)
+        self._send_looked(shown)
         if not pair: return self._send_nothing()
         if widget.seen < self.sent and now - self._sent_at < DRAW_TIMEOUT and not self._asked: return
         self._asked = False
@@ -112,14 +117,23 @@ class Updater:
         if old is None or old[0] != mark: self._curves[id] = old = mark, dict(id=id, **curves_message(run, self.views))
         return old[1]
 
-    def _send_images(self, watched):
+    def _send_images(self, pair):
         "Send the images of these runs, if they are others than before."
-        old = self._images
-        if len(old) == len(watched) and all(o is w for (o, _), w in zip(old, watched)): return
-        new = [(w, next((im for o, im in old if o is w), None) or images_message(w)) for w in watched]
-        self.widget.show(images=list({im['key']: im for _, im in new}.values()))
+        old, new = self._images, []
+        words = [truth_word(r) for r, _ in pair]
+        if len(old) == len(pair) and all(o is w and t == u for (o, t, _), (_, w), u in zip(old, pair, words)): return
+        for (_, w), word in zip(pair, words):
+            known = next((im for o, t, im in old if o is w and t == word), None)
+            new.append((w, word, known or images_message(w, truth=word)))
+        self.widget.show(images=list({im['key']: im for *_, im in new}.values()))
         self._images = new
         self._marks.pop('frames', None)
+
+    def _send_looked(self, run):
+        "Send the image that is looked at, if it or its past is another one than before."
+        image = self.dashboard.looked
+        if image is None or run is None or run.watched is None: return self.widget.show(picked={})
+        if self._new('picked', (image, run, len(run.history))): self.widget.show(picked=image_message(run, image))
 
     def _send_nothing(self):
         "There is no moment to show."
@@ -128,7 +142,7 @@ class Updater:
 
     def _send_frames(self, looks, now):
         self.sent, self._sent_at = self.sent + 1, now
-        id, name, keys = self.dashboard.runs.id, self.dashboard.runs.name, [im['key'] for _, im in self._images]
+        id, name, keys = self.dashboard.runs.id, self.dashboard.runs.name, [im['key'] for *_, im in self._images]
         views = [self.views, {}]        # numbers of the run that is shown; the one beside it has a map only
         self.widget.show(frames=[
             f and dict(seq=self.sent, run=id(r), name=name(r), key=key, **frame_message(r, f, m, v))
@@ -167,6 +181,7 @@ def lab_figure(
         numbers = compute_view(VIEWS[name], run, f)
         if isinstance(numbers, str): raise UserError(f'there is no figure {name}: {numbers}')
         return view_figure(VIEWS[name], run, f, numbers)
+    if name in ('map', 'maps') and isinstance(run, TrackedRun): raise UserError(NO_MAP)
     if name in ('map', 'maps') and xy is None:
         raise UserError('there is no map yet; it comes a few seconds after the first epoch, where features are known')
     if name == 'restorations' and not len(f.pinned): raise UserError('nothing is pinned, so nothing is restored')
@@ -187,7 +202,8 @@ class Lab:
     "The live lab: `Lab()` in a cell, `Lab('folder')`, `Lab('digits', method='balanced', noise='symmetric', rate=.8)`."
     def __init__(self,
         spec_or_data: Any = None,       # what Start runs: a `Spec`, or images (a name, a folder, a file, `Images`);
-                                        # None: digits, 80% of their labels made wrong
+                                        # None: digits, 80% of their labels made wrong. Or a `Tracker`: the loop of
+                                        # your own that fills it is followed while it trains
         *,
         train: Images | None = None,    # images of your own; without a spec their labels stay as they are
         test: Images | None = None,     # None beside `train`: nothing is tested
@@ -202,6 +218,9 @@ class Lab:
         self.widget.observe(lambda change: self._updater.wake(asked=True), 'at')
         self._prepared = threading.Thread(target=self._prepare, name='noisylab prepare', daemon=True)
         self._prepared.start()
+        others = any(r.status in ('running', 'starting') for lab in list(_OPEN) for r in lab.runs)
+        if others: self.dashboard.said = 'info', ('Another lab of this kernel trains on and shares the cores with this '
+                                                  'one; its close() ends its runs.')
         _OPEN.add(self)
 
     @property
@@ -212,6 +231,29 @@ class Lab:
     def spec(self) -> Spec: return self.dashboard.form.spec     # of the next start
     @property
     def closed(self) -> bool: return self.dashboard.closed
+
+    def do(self,
+        command: dict,      # plain JSON: {'do': 'set', 'key': 'rate', 'value': .4}, {'do': 'start'}, {'do': 'fork'}, …
+    ) -> dict:              # the state of the lab afterwards, plain JSON
+        "Do what a button or a control of the page does; `UserError` if it cannot be done."
+        state = self.dashboard.do(command)
+        self._updater.wake()
+        return state
+
+    @property
+    def commands(self) -> list[dict]:
+        "What was done so far, in the page or by `do`: `for c in lab.commands: other.do(c)` does it again."
+        return list(self.dashboard.commands)
+
+    @property
+    def values(self) -> dict:
+        "Control → value: what the run that is shown does now, and what waits for the next start."
+        return self.dashboard.values
+
+    def set(self, key: str, value):
+        "Move a control."
+        self.do(dict(do='set', key=key, value=value))
+    set.__doc__ += f' Keys, ranges and meaning; those with [live] act on a running training:\n\n{describe_controls()}'
 
     def start(self) -> Session:
         "Start a run with the settings of the form; the run that is shown stops."
@@ -242,13 +284,8 @@ class Lab:
 
     def _hear(self, widget, message, buffers):
         "A button was pressed or a control was moved."
-        d, message = self.dashboard, dict(message)
-        does = dict(start=d.start, pause=d.pause, step=d.step, stop=d.stop, fork=d.fork, save=d.save, load=d.load,
-                    select=d.select, beside=d.beside, remove=d.remove, set=d.set, preset=d.choose)
-        d.said = None
-        try:
-            if d.closed: raise UserError('this lab is closed; run its cell again')
-            does[message.pop('do')](**message)
+        d = self.dashboard
+        try: d.do(message)
         except UserError as e: d.said = 'error', as_sentence(str(e))
         except Exception as e: d.said = 'error', f'{type(e).__name__}: {e}'
         self._updater.wake()

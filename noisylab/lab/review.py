@@ -16,10 +16,10 @@ import torch
 import traitlets
 
 from ..data.images import Images
-from ..data.validation import as_numbers
+from ..data.validation import as_numbers, as_path, check_writable
 from ..errors import UserError
 from .widget import ThreadSafeWidget, package_text, pixels_message
-from ..label_issues.decisions import REVIEW_STATES, UNDECIDED, Decisions
+from ..label_issues.decisions import REVIEW_STATES, UNDECIDED, Decisions, decisions_path
 from ..label_issues.find import find_label_issues
 from ..metrics.embedding import tsne
 from ..viz.style import PALETTE
@@ -124,10 +124,16 @@ class Pager:
         self.decisions, self.per_page = decisions, int(per_page)
         self.show()
 
-    def show(self, state: str = 'all', given: int | None = None, suggested: int | None = None):
-        "Set the filter: a state and a pair of classes, see `Decisions.where`."
-        self.list, self.at = self.decisions.where(state, given, suggested), 0   # `at`: the chosen one, in `list`
-        self.filter = dict(state=state, given=given, suggested=suggested)
+    def show(self, state: str = 'all', given: int | None = None, suggested: int | None = None, above: float = 0.):
+        "Set the filter: a state, a pair of classes, how surely wrong; see `Decisions.fits`."
+        self.list = self.decisions.where(state, given, suggested, above)
+        self.at = 0             # the chosen one, in `list`
+        self.filter = dict(state=state, given=given, suggested=suggested, above=above)
+
+    def renew(self):
+        "Filter and order what comes after the page."
+        seen, rest = self.list[:self.first + self.per_page], self.decisions.where(**self.filter)
+        self.list = np.r_[seen, rest[~np.isin(rest, seen)]]
 
     @property
     def first(self) -> int: return self.at - self.at % self.per_page    # of the page, in `list`
@@ -167,6 +173,8 @@ class Review:
         xy: Any = None,                 # N×2, their places on a map, NaN: not on it; None: `issue_map` of the features
         per_page: int = 40,             # images
         side: int = 64,                 # pixels of a picture in the grid
+        file: Any = None,               # decisions are kept there, and found again; None: see `decisions_path`; False:
+                                        # nowhere
     ):
         issues = images_or_issues
         if isinstance(side, bool) or not isinstance(side, (int, np.integer)) or side < 1:
@@ -182,6 +190,9 @@ class Review:
         if features is None: features = getattr(issues, 'features', None)
         self.near = Neighborhood(len(self.images), features, xy, self.decisions.index)
         self._lock, self._hearing, self._sent = RLock(), False, {}
+        self.file, self._stamp = None, None     # of the decisions; what it was when it was written
+        if file is None: file = decisions_path(self.images)
+        if file: self._open(as_path(file, 'file'))
         self.widget = ReviewWidget(fixed=self._fixed(), **self._news())
         self.widget.on_msg(self._hear)
         self.decisions.on_change = self._changed
@@ -201,10 +212,42 @@ class Review:
         "Take over the answers of a file, see `Decisions.load`."
         return self.decisions.load(path)
 
+    def keep(self, path: str | Path):   # of a CSV file; answers that are in it already are taken over
+        "Write what is decided to a file, now and after each answer."
+        path = as_path(path, 'file')
+        check_writable(path)
+        with self._lock:
+            self._open(path)
+            self._keep()
+            self.refresh()
+
+    def _open(self, path):
+        if path.exists():
+            try: self.decisions.load(path, own=True)
+            except UserError as e:
+                raise UserError(f'{e}. Name another file with file=, or file=False for none') from None
+            self.pager.show()
+        self.file, self._stamp = path, self._look(path)
+
+    def _look(self, path):
+        try: return path.stat().st_mtime_ns, path.stat().st_size
+        except OSError: return None
+
+    def _keep(self):
+        "Write the file; what somebody else wrote into it since is taken over."
+        if not self.file: return
+        if self._look(self.file) not in (None, self._stamp):
+            mine = self.decisions.label.copy()
+            self.decisions.load(self.file, own=True)
+            self.decisions.label[:len(mine)] = np.where(mine == UNDECIDED, self.decisions.label[:len(mine)], mine)
+        self.decisions.save(self.file, answered=True)
+        self._stamp = self._look(self.file)
+
     # ---- what can be clicked
     def answer(self, place: int, what: str, label: int | None = None):
         "Decide about the chosen one, and go on to the next that is open; about another one it comes too late."
-        if place != self.pager.place: return
+        if place != self.pager.place: raise UserError('the answer came while another image was being chosen, and was '
+                                                      'not taken; give it again')
         self.decisions.decide(place, what, label)
         if what != 'open': self.pager.go_on()
 
@@ -212,6 +255,10 @@ class Review:
         "Decide about all that is open on the page."
         places = self.pager.places
         self.decisions.decide(places[self.decisions.label[places] == UNDECIDED], what)
+
+    def answer_all(self, what: str):
+        "Decide about all that is open in the list, on the other pages too; one step for undo."
+        self.decisions.decide(self.pager.list[self.decisions.label[self.pager.list] == UNDECIDED], what)
 
     def undo(self):
         "Take the last answer back, and go where it was given."
@@ -230,10 +277,12 @@ class Review:
     # ---- what is sent
     def _fixed(self):
         d, near = self.decisions, self.near
-        look = dict(classes=list(d.classes), pairs=d.pairs(), states=list(REVIEW_STATES), palette=list(PALETTE))
+        look = dict(classes=list(d.classes), states=list(REVIEW_STATES), palette=list(PALETTE),
+                    per_page=self.pager.per_page)
         if not len(near.on_map): return look
         given = self.images.labels.cpu().numpy()[near.on_map].astype(np.int16)
-        return look | dict(xy=near.xy.tobytes(), kinds=given.tobytes())
+        ids = [str(i) for i in self.images.ids[near.on_map]]
+        return look | dict(xy=near.xy.tobytes(), kinds=given.tobytes(), ids=ids)
 
     def _page(self):
         d, p = self.decisions, self.pager
@@ -257,21 +306,26 @@ class Review:
     def _news(self):
         "What has changed since the last call."
         d, p = self.decisions, self.pager
-        mark = dict(page=(p.first, len(p.list), p.places.tobytes()), chosen=(p.place, p.first))
+        mark = dict(page=(p.first, len(p.list), p.places.tobytes()), chosen=p.place)
         new = {k: getattr(self, f'_{k}')() for k, v in mark.items() if self._sent.get(k) != v}
         self._sent = mark
         answers = [[d.word(i), int(d.label[i])] for i in p.places]
         return new | dict(marks=dict(answers=answers, counts=d.counts(), undoable=d.undoable, filter=p.filter,
-                                     error=self.error))
+                                     pairs=d.pairs(), open=int((d.label[p.list] == UNDECIDED).sum()),
+                                     file=str(self.file or ''), error=self.error))
 
     def _changed(self):
-        if not self._hearing: self.refresh()
+        "Something was decided, here or in a cell."
+        with self._lock:
+            self.pager.renew()
+            self._keep()
+            if not self._hearing: self.refresh()
 
     def _hear(self, widget, message, buffers):
         "Something was clicked, or a key was pressed."
         message, p = dict(message), self.pager
-        does = dict(decide=self.answer, page=self.answer_rest, undo=self.undo, filter=p.show, turn=p.turn, go=p.go,
-                    point=self.go_to_point)
+        does = dict(decide=self.answer, page=self.answer_rest, all=self.answer_all, undo=self.undo, filter=p.show,
+                    turn=p.turn, go=p.go, point=self.go_to_point, keep=self.keep)
         with self._lock:
             self.error, self._hearing = '', True
             try: does[message.pop('do')](**message)

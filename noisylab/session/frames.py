@@ -39,6 +39,7 @@ class Frame:
     noise: np.ndarray | None        # C×C float32, injected P(given | true); None where nothing was injected
     undone: dict | None = None      # operation → (images, error before, error after), see `restoration_errors`
     xy: np.ndarray | None = None    # s×2 float16, the map, once it is made
+    believed: np.ndarray | None = None  # C×C float32, P(given | true) as the method estimates it, where it does
 
     def arrays(self) -> dict:
         "The arrays by name."
@@ -108,6 +109,11 @@ class Frames:
     def _thin(self):
         fs = self._frames
         self._frames = [f for f in fs if f is fs[0] or f is fs[-1] or f.epoch % self.every == 0]
+
+    def __repr__(self):
+        fs = self._frames
+        return f'Frames({len(fs)} moments' + (f', epoch {fs[0].epoch:g} to {fs[-1].epoch:g}' if fs else '') + \
+            f'; {self.size/2**20:.1f} of {self.memory/2**20:.0f} MB)'
 
     def __len__(self): return len(self._frames)
     def __iter__(self): return iter(self._frames)

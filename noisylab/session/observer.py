@@ -82,8 +82,10 @@ def make_frame(
     tr, n = trainer, trainer.steps_per_epoch
     cluster = seen.cluster if getattr(tr.method, 'w_cluster', 0) else None      # not of a head that is not trained
     noise = None if tr.data.noise is None else tr.data.noise.matrix.astype(np.float32)
+    believed = seen.learned.get('T', None if before is None else before.believed)
     new = Frame(tr.epoch + tr.in_epoch/n if tr.in_epoch else tr.epoch, tr.step, seen.record or None, seen.pred,
-                np.nan_to_num(seen.loss), watched_labels(tr), cluster, pinned, **pinned_views(tr, pinned), noise=noise)
+                np.nan_to_num(seen.loss), watched_labels(tr), cluster, pinned, **pinned_views(tr, pinned), noise=noise,
+                believed=None if believed is None else np.asarray(believed, np.float32))
     if before is None: return new
     old = before.arrays()
     return replace(new, **{k: old[k] for k, v in new.arrays().items() if k in old and np.array_equal(v, old[k])})

@@ -93,6 +93,10 @@ class Session(RunView):
     test    = property(lambda self: self.trainer and self.trainer.data.test)
     pinned  = property(lambda self: self.observer.pinned, lambda self, at: setattr(self.observer, 'pinned', at))
 
+    def __repr__(self):
+        p, s = self.progress, self.spec
+        return f'Session({s.method} on {s.data}: {self.status}, epoch {p.epoch:.1f} of {p.epochs})'
+
     @property
     def history(self) -> list[dict]: return list(self.trainer.history if self.trainer else self._past[0])
     @property

@@ -6,6 +6,8 @@
 __all__ = ['fill_unseen', 'tracker_frames', 'TrackedRun']
 
 # %% ../../nbs/06_session/03_tracked.ipynb #81fae7c7
+import copy
+import time
 from typing import Any, Sequence
 
 import numpy as np
@@ -56,6 +58,7 @@ class TrackedRun(RunView):
         true: Any = None,               # N int, true labels; None: those of `images`, where known
         classes: Sequence[str] | None = None,   # names; None: those of `images`, or numbers
         name: str = 'your loop',
+        live: bool = False,     # does the loop still go on? Then `update` takes in what has come since
     ):
         if not isinstance(tracker, Tracker):
             raise UserError(f'tracker is a {type(tracker).__name__}; expected a Tracker, such as trainer.tracker')
@@ -71,14 +74,33 @@ class TrackedRun(RunView):
         self.tracker, self.name, self.status, self.error, self.events = tracker, name, 'done', None, []
         self.spec = Spec(data=OWN_PREFIX + (images.name if own else 'your images'), noise='none',
                          method=OWN_PREFIX + name, epochs=tracker.epoch or None)
-        self.frames, index = tracker_frames(tracker, true)
-        self.history, self.latest = [f.record for f in self.frames], self.frames[-1]
-        self.message = '; '.join(self.history[-1]['warnings'])
-        self.curve, self.map, self.pinned = LossCurve(), (None, None), self.latest.pinned
-        self.progress = RunProgress(tracker.epoch, tracker.epoch)
-        pictures = images if own or images is None else as_pixels(images)[index].permute(0, 2, 3, 1).numpy()
-        self.watched = WatchedImages(index, None if true is None else true[index].astype(np.int16),
-                                     np.arange(len(index))[::max(1, -(-len(index)//1000))], classes, pictures)
+        self.curve, self.map, self.pinned, self.latest, self.watched = LossCurve(), (None, None), None, None, None
+        self.frames, self.history, self.message, self.progress = Frames(), [], '', RunProgress()
+        self._source, self._true, self._classes, self._count, self._due = images, true, classes, 0 if live else -1, 0.
+        if live: self.status = 'tracked'
+        if len(tracker.epochs) or not live: self.update()
+
+    def update(self) -> bool:       # were there any?
+        "Take in the epochs that were closed since; any thread may ask, as often as it likes."
+        start = time.monotonic()
+        if self.tracker.store.count == self._count or start < self._due: return False
+        t, true = copy.copy(self.tracker), self._true       # as it is now: the loop goes on meanwhile
+        t.store = copy.copy(t.store)
+        frames, index = tracker_frames(t, true)
+        if self.watched is None or not np.array_equal(index, self.watched.index):
+            x = self._source
+            pictures = x if isinstance(x, Images) or x is None else \
+                as_pixels(x)[index].permute(0, 2, 3, 1).numpy()
+            self.watched = WatchedImages(index, None if true is None else true[index].astype(np.int16),
+                                         np.arange(len(index))[::max(1, -(-len(index)//1000))], self._classes, pictures)
+        self.frames, self.latest, self.history = frames, frames[-1], [f.record for f in frames]
+        self.message, self.pinned = '; '.join(self.history[-1]['warnings']), self.latest.pinned
+        self.progress = RunProgress(t.epoch, t.epoch)
+        self._count, self._due = t.store.count, time.monotonic() + 30*(time.monotonic() - start)   # 3% of the time
+        return True
+
+    def __repr__(self):
+        return f'TrackedRun({self.name}: {len(self.history)} epochs of {self.tracker.n:,} images)'
 
     def row(self,
         **facts,    # what else you know, such as data, last (test accuracy in percent), seed, device

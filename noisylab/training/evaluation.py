@@ -178,6 +178,8 @@ def measure_epoch(
                **memorization_shares(pred.cpu().numpy(), given.cpu().numpy(), true),
                **shares, classes_predicted=classes, clusters_used=used, entropy=entropy(mean_p),
                warnings=describe_collapse(classes, C, used, K, alpha))
+    begun = tr.step >= .1*tr.spec.epochs*tr.steps_per_epoch     # a network that has only begun has not collapsed
+    if not begun and all(r['classes_predicted'] <= C//2 for r in tr.history): rec['warnings'] = []
     return make_snapshot(w, F.cross_entropy(w['logits'], given, reduction='none'), rec, own)
 
 # %% ../../nbs/05_training/07_evaluation.ipynb #7b622b89

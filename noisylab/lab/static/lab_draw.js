@@ -28,6 +28,33 @@ function theme(root) {
   return { ink: v('--nl-ink'), soft: v('--nl-soft'), line: v('--nl-line'), ground: v('--nl-card'), font: s.fontFamily };
 }
 
+// A colour, mixed with black or white until it stands out from the ground: 3 : 1 for lines and points.
+const light = hex => [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16) / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4).reduce((a, v, i) => a + v * [.2126, .7152, .0722][i], 0);
+const contrast = (a, b) => { const [x, y] = [light(a), light(b)]; return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
+const asHex = (() => { const g = document.createElement('canvas').getContext('2d', { willReadFrequently: true }); return colour => { g.fillStyle = '#fff'; g.fillRect(0, 0, 1, 1); g.fillStyle = colour; g.fillRect(0, 0, 1, 1); return '#' + [...g.getImageData(0, 0, 1, 1).data].slice(0, 3).map(v => v.toString(16).padStart(2, '0')).join(''); }; })();
+const seen = new Map();
+function strong(colour, ground, least = 3) {
+  const key = colour + ground;
+  if (!seen.has(key)) {
+    const back = asHex(ground), to = light(back) > .18 ? 0 : 255, rgb = [1, 3, 5].map(i => parseInt(colour.slice(i, i + 2), 16));
+    let res = colour;
+    for (let u = 0; u <= 1 && contrast(res, back) < least; u += .05) res = '#' + rgb.map(v => Math.round(v + u * (to - v)).toString(16).padStart(2, '0')).join('');
+    seen.set(key, res);
+  }
+  return seen.get(key);
+}
+
+// "?": a sentence about what stands beside it.
+function help(text, name) {
+  const said = h('p', { class: 'nl-helptext', hidden: true }, text);
+  const b = h('button', { class: 'nl-help', type: 'button', 'aria-expanded': 'false', 'aria-label': `what is ${name}?`, onclick: () => { said.hidden = !said.hidden; b.setAttribute('aria-expanded', !said.hidden); } }, '?');
+  return [b, said];
+}
+function heading(title, hint, ...more) {
+  const [b, said] = hint ? help(hint, title) : [null, null], head = h('h3', {}, h('span', {}, title), b, ...more);
+  return Object.assign(h('div', { class: 'nl-headline' }, head, said), { name: head.firstChild });
+}
+
 // A canvas that fills its box at the screen's own resolution; `paint(g, width, height)` draws it.
 class Surface {
   constructor(box, paint, label) {
@@ -74,77 +101,76 @@ function ticks(lo, hi, n) {
 const DASHES = [[], [7, 4], [2, 3], [8, 3, 2, 3], [12, 4]];
 
 // Lines over epochs. `show({series: [{name, x, y, colour, dash}], events: [{x, text, colour}], at, xmax, percent, title})`.
+// `time`: {cursor, move(epoch), go(epoch)}: one cursor for all of them; what stands under it is written below the plot.
 class Lines {
-  constructor(root, box, title) {
-    this.root = root; this.title = title; this.data = { series: [], events: [] };
+  constructor(root, box, title, hint, time) {
+    Object.assign(this, { root, title, time, data: { series: [], events: [] } });
     this.key = h('div', { class: 'nl-key' });
     this.hold = h('div', { class: 'nl-plot' });
-    this.head = h('h3', {}, title);
+    this.head = heading(title, hint);
     box.append(this.head, this.hold, this.key);
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
-    hover(this, e => e.offsetX);
+    const c = this.surface.canvas, at = e => this.scale && this.scale.back(e.offsetX);
+    c.addEventListener('pointermove', e => time.move(at(e)));
+    c.addEventListener('pointerleave', () => time.move(null));
+    c.addEventListener('click', e => time.go(at(e)));
   }
   show(data) {
     this.data = data;
-    if (data.title && data.title !== this.title) this.head.textContent = this.title = data.title;
+    if (data.title && data.title !== this.title) this.head.name.textContent = this.title = data.title;
     const last = data.series.map(s => `${s.name}: ${s.y.length ? fmt(s.y.at(-1)) : 'nothing yet'}`);
-    this.surface.canvas.setAttribute('aria-label', `${this.title}. ${last.join('; ')}` + (data.events?.length ? `. Changes: ${data.events.map(e => `${e.text} at epoch ${fmt(e.x)}`).join('; ')}` : ''));
-    const names = data.series.map(s => s.name).join('|') + data.series.map(s => s.colour).join();
-    if (names !== this.names && !data.keyless) {
-      this.names = names;
-      this.key.replaceChildren(...data.series.filter(s => s.name).map(s => h('span', {}, swatch(s.colour, s.dash), s.name)));
+    this.surface.canvas.setAttribute('aria-label', `${this.title} over epochs. ${last.join('; ')}` + (data.events?.length ? `. Changes: ${data.events.map(e => `${e.text} at epoch ${fmt(e.x)}`).join('; ')}` : ''));
+    this.point();
+  }
+  point() {      // the values under the cursor, or the last ones
+    const { series, events = [], percent: pc, keyless } = this.data, x = this.time.cursor === null ? null : Math.round(10 * this.time.cursor) / 10, reach = (this.data.xmax || 1) / 60;
+    const value = s => { const i = x === null ? s.x.length - 1 : nearest(s.x, x); return i < 0 ? null : s.y[i]; };
+    const items = series.map(s => [s.colour, s.dash, keyless ? '' : s.name, pc ? percent(value(s)) : fmt(value(s)), s.name]);
+    const near = x === null ? [] : events.filter(e => Math.abs(e.x - x) < reach);
+    const sign = JSON.stringify([items, near, x]);
+    if (sign !== this.sign) {
+      this.sign = sign;
+      this.key.replaceChildren(...x === null || !series.some(s => s.x.length) ? [] : [h('span', {}, `epoch ${fmt(x)}`)], ...items.map(([c, d, n, v, t]) => h('span', { title: t }, swatch(c, d), `${n} `, h('b', {}, v))), ...near.map(e => h('span', { class: 'nl-mark' }, `◆ ${e.text}`)));
     }
     this.surface.draw();
   }
+  axes(g, w, t, c, lo, hi, rows, written) {
+    const L = 34, R = 8, T = 8, B = 18, xmax = this.data.xmax || 1, end = g.measureText('epoch').width + 8;
+    this.scale = { X: v => L + (w - L - R) * v / xmax, Y: v => T + (t - T - B) * (1 - (v - lo) / (hi - lo)), back: px => Math.max(0, Math.min(xmax, (px - L) / (w - L - R) * xmax)), T, bottom: t - B };
+    const { X, Y } = this.scale;
+    g.font = `11px ${c.font}`; g.lineWidth = 1; g.fillStyle = c.soft; g.strokeStyle = c.line; g.textAlign = 'right'; g.textBaseline = 'middle';
+    for (const v of rows) { g.beginPath(); g.moveTo(L, Math.round(Y(v)) + .5); g.lineTo(w - R, Math.round(Y(v)) + .5); g.stroke(); g.fillText(written(v), L - 4, Y(v)); }
+    g.textBaseline = 'top'; g.fillText('epoch', w - 2, t - B + 5); g.textAlign = 'center';
+    for (const v of ticks(0, xmax, Math.min(6, w / 55)).filter(v => v % 1 === 0 && X(v) < w - end - 8)) g.fillText(v, X(v), t - B + 5);
+  }
+  upright(g, x, colour) { g.strokeStyle = colour; g.beginPath(); g.moveTo(this.scale.X(x), this.scale.T); g.lineTo(this.scale.X(x), this.scale.bottom); g.stroke(); }
   paint(g, w, t) {
-    const { series, events = [], at, percent: pc, note } = this.data, c = theme(this.root);
-    const L = 38, R = 10, T = 8, B = 20, pts = series.filter(s => s.y.length);
-    const xmax = Math.max(1, this.data.xmax || 1, ...pts.map(s => s.x.at(-1)));
+    const { series, events = [], at, percent: pc, note } = this.data, c = theme(this.root), pts = series.filter(s => s.y.length);
     let lo = 0, hi = 100;
     if (!pc) {
       const all = pts.flatMap(s => s.y);
       hi = all.length ? Math.max(...all) * 1.06 : 1; lo = Math.min(0, ...all) * 1.06;
       if (hi <= 0) hi = 1;
     }
-    const X = v => L + (w - L - R) * v / xmax, Y = v => T + (t - T - B) * (1 - (v - lo) / (hi - lo));
-    g.font = `11px ${c.font}`; g.lineWidth = 1; g.fillStyle = c.soft; g.strokeStyle = c.line;
-    g.textAlign = 'right'; g.textBaseline = 'middle';
-    for (const v of pc ? [0, 25, 50, 75, 100] : ticks(lo, hi, 4)) {
-      g.beginPath(); g.moveTo(L, Math.round(Y(v)) + .5); g.lineTo(w - R, Math.round(Y(v)) + .5); g.stroke();
-      g.fillText(pc ? v + '%' : fmt(v), L - 5, Y(v));
-    }
-    g.textAlign = 'center'; g.textBaseline = 'top';
-    for (const v of ticks(0, xmax, Math.min(6, w / 55)).filter(v => v % 1 === 0)) g.fillText(v, X(v), t - B + 5);
+    this.axes(g, w, t, c, lo, hi, pc ? (t < 110 ? [0, 50, 100] : [0, 25, 50, 75, 100]) : ticks(lo, hi, t < 110 ? 2 : 4), v => pc ? v + '%' : fmt(v));
+    const { X, Y, T } = this.scale;
     for (const e of events) {
-      g.strokeStyle = e.colour; g.setLineDash([3, 3]); g.globalAlpha = .75;
-      g.beginPath(); g.moveTo(X(e.x), T); g.lineTo(X(e.x), t - B); g.stroke();
+      g.setLineDash([3, 3]); g.globalAlpha = .75; this.upright(g, e.x, e.colour);
       g.globalAlpha = 1; g.setLineDash([]); g.fillStyle = e.colour;
       g.beginPath(); g.moveTo(X(e.x), T - 5); g.lineTo(X(e.x) + 5, T); g.lineTo(X(e.x), T + 5); g.lineTo(X(e.x) - 5, T); g.fill();
     }
-    if (at) { g.strokeStyle = c.ink; g.globalAlpha = .55; g.beginPath(); g.moveTo(X(at), T); g.lineTo(X(at), t - B); g.stroke(); g.globalAlpha = 1; }
+    if (at) { g.globalAlpha = .55; this.upright(g, at, c.ink); g.globalAlpha = 1; }
     for (const s of pts) {
       g.strokeStyle = s.colour; g.fillStyle = s.colour; g.lineWidth = 2; g.lineJoin = 'round'; g.setLineDash(DASHES[s.dash || 0]);
       g.beginPath(); s.x.forEach((x, i) => g.lineTo(X(x), Y(Math.min(s.y[i], hi)))); g.stroke(); g.setLineDash([]);
       g.beginPath(); g.arc(X(s.x.at(-1)), Y(Math.min(s.y.at(-1), hi)), 3, 0, 7); g.fill();
     }
     if (!pts.length) say(g, w, t, note || 'nothing yet', c);
-    if (this.mouse !== null && pts.length) this.tell(g, w, t, X, Y, xmax, L, R, c);
-  }
-  tell(g, w, t, X, Y, xmax, L, R, c) {      // the values under the mouse
-    const { series, events = [], percent: pc } = this.data;
-    const under = (this.mouse - L) / (w - L - R) * xmax, all = series.flatMap(s => s.x);
-    if (!all.length || under < 0 || under > xmax) return;
-    const x = all.reduce((a, b) => Math.abs(b - under) < Math.abs(a - under) ? b : a), lines = [`epoch ${fmt(x)}`], inks = [c.ink];
-    for (const s of series) {
-      const i = s.x.indexOf(x);
-      if (i >= 0) { lines.push(`${s.name}  ${pc ? percent(s.y[i]) : fmt(s.y[i])}`); inks.push(s.colour); }
-    }
-    for (const e of events) if (Math.abs(X(e.x) - this.mouse) < 8) { lines.push('◆ ' + e.text); inks.push(e.colour); }
-    g.strokeStyle = c.soft; g.beginPath(); g.moveTo(X(x), 8); g.lineTo(X(x), t - 20); g.stroke();
-    balloon(g, w, X(x), 12, lines, inks, c);
+    g.lineWidth = 1; if (this.time.cursor !== null) this.upright(g, this.time.cursor, c.soft);
   }
   close() { this.surface.close(); }
 }
+const nearest = (xs, x) => xs.reduce((b, v, i) => b < 0 || Math.abs(v - x) < Math.abs(xs[b] - x) ? i : b, -1);
 
 function swatch(colour, dash = 0) {
   const line = h('i', { class: 'nl-swatch' });
@@ -185,14 +211,11 @@ function dark(colour) {
 
 // Shares that add up to 100 over epochs. `show({x, parts: [{name, y, colour}], at, xmax, note})`.
 class Areas extends Lines {
-  show(data) { super.show({ ...data, series: data.parts, percent: true }); }
+  show(data) { super.show({ ...data, series: data.parts.map(p => ({ ...p, x: data.x })), percent: true }); }
   paint(g, w, t) {
-    const { x = [], parts = [], at, note } = this.data, c = theme(this.root), L = 38, R = 10, T = 8, B = 20;
-    const xmax = Math.max(1, this.data.xmax || 1, ...x), X = v => L + (w - L - R) * v / xmax, Y = v => T + (t - T - B) * (1 - v / 100);
-    g.font = `11px ${c.font}`; g.fillStyle = c.soft; g.textAlign = 'center'; g.textBaseline = 'top';
-    for (const v of ticks(0, xmax, Math.min(6, w / 55)).filter(v => v % 1 === 0)) g.fillText(v, X(v), t - B + 5);
-    g.textAlign = 'right'; g.textBaseline = 'middle';
-    for (const v of [0, 50, 100]) g.fillText(v + '%', L - 5, Y(v));
+    const { x = [], parts = [], at, note } = this.data, c = theme(this.root);
+    this.axes(g, w, t, c, 0, 100, [0, 50, 100], v => v + '%');
+    const { X, Y } = this.scale;
     if (note || x.length < 2) { say(g, w, t, note || (x.length ? 'begins with the second epoch' : 'nothing yet'), c); return; }
     let below = x.map(() => 0);
     for (const p of parts) {
@@ -201,13 +224,9 @@ class Areas extends Lines {
       top.forEach((v, i) => g.lineTo(X(x[i]), Y(v)));
       for (let i = x.length - 1; i >= 0; i--) g.lineTo(X(x[i]), Y(below[i]));
       g.fill(); g.globalAlpha = 1; below = top;
-      const mid = top.at(-1) - (p.y.at(-1) || 0) / 2;
-      if ((p.y.at(-1) || 0) > 12 && X(x.at(-1)) - L > 90) {
-        g.fillStyle = dark(p.colour) ? '#fff' : '#111'; g.textAlign = 'right'; g.fillText(`${p.name} ${Math.round(p.y.at(-1))}%`, X(x.at(-1)) - 6, Y(mid)); g.textAlign = 'left';
-      }
     }
-    if (at) { g.strokeStyle = c.ink; g.lineWidth = 1; g.beginPath(); g.moveTo(X(at), T); g.lineTo(X(at), t - B); g.stroke(); }
-    if (this.mouse !== null) this.tell(g, w, t, X, Y, xmax, L, R, c);
+    g.lineWidth = 1; if (at) this.upright(g, at, c.ink);
+    if (this.time.cursor !== null) this.upright(g, this.time.cursor, c.ink);
   }
 }
 
@@ -216,7 +235,7 @@ class Histogram {
   constructor(root, box, title, hint, what = '') {
     this.root = root; this.hold = h('div', { class: 'nl-plot' }); this.what = what;
     this.key = h('div', { class: 'nl-key' });
-    box.append(h('h3', {}, title, h('span', { class: 'nl-hint' }, hint)), this.hold, this.key);
+    box.append(heading(title, hint), this.hold, this.key);
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
     hover(this, e => e.offsetX);
   }
@@ -254,12 +273,30 @@ const cividisCss = v => `rgb(${cividis(v).join()})`;
 
 // A table of shares, C×C row by row, as a picture.
 class Heat {
-  constructor(root, box, title, across, down) {
+  constructor(root, box, title, hint, across, down, open) {      // `open(row, column)`: a cell was chosen
     this.root = root; this.across = across; this.down = down; this.hold = h('div', { class: 'nl-plot nl-square' });
-    box.append(h('h3', {}, title), this.hold);
+    box.append(heading(title, hint), this.hold);
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
     hover(this, e => [e.offsetX, e.offsetY]);
+    const c = this.surface.canvas, go = e => { const [i, j] = this.cell() || []; if (i >= 0) { e.preventDefault(); open(i, j); } };
+    c.addEventListener('click', go);
+    c.tabIndex = 0; keyed(c); c.setAttribute('aria-label', `${title}. Arrow keys go from cell to cell, Enter opens its images.`);
+    c.addEventListener('keydown', e => {
+      const [a, b] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key] || [], { s, left, n } = this.grid || {};
+      if (e.key === 'Enter') go(e);
+      if (a === undefined || !s) return;
+      e.preventDefault(); e.stopPropagation();
+      const [i, j] = this.cell() || [0, 0], put = (v, d) => Math.max(0, Math.min(n - 1, v + d)) + .5;
+      this.mouse = [left + put(j, b) * s, put(i, a) * s]; this.surface.draw();
+      c.setAttribute('aria-label', this.words(Math.floor(put(i, a)), Math.floor(put(j, b))).join(', '));
+    });
   }
+  cell() {      // [row, column] under the mouse or the keys
+    if (!this.mouse || !this.grid) return null;
+    const { s, left, n } = this.grid, j = Math.floor((this.mouse[0] - left) / s), i = Math.floor(this.mouse[1] / s);
+    return i >= 0 && j >= 0 && i < n && j < n ? [i, j] : null;
+  }
+  words(i, j) { return [`${this.down} ${this.classes[i]}`, `${this.across} ${this.classes[j]}`, percent(100 * this.m[i * this.classes.length + j])]; }
   show(m, classes, note) { this.m = m; this.classes = classes; this.note = note; this.surface.draw(); }
   paint(g, w, t) {
     const c = theme(this.root);
@@ -276,10 +313,9 @@ class Heat {
     if (few) for (let i = 0; i < n; i++) { g.textAlign = 'right'; g.fillText(short(i), left - 4, (i + .5) * s); g.textAlign = 'center'; g.fillText(short(i), left + (i + .5) * s, n * s + 8); }
     g.font = `11px ${c.font}`; g.fillText(this.across, left + n * s / 2, n * s + (few ? 23 : 9));
     g.save(); g.translate(left - (named ? 34 : few ? 24 : 9), n * s / 2); g.rotate(-Math.PI / 2); g.fillText(this.down, 0, 0); g.restore();
-    if (this.mouse) {
-      const j = Math.floor((this.mouse[0] - left) / s), i = Math.floor(this.mouse[1] / s);
-      if (i >= 0 && j >= 0 && i < n && j < n) balloon(g, w, left + j * s, Math.max(0, Math.min(t - 60, i * s)), [`${this.down} ${this.classes[i]}`, `${this.across} ${this.classes[j]}`, percent(100 * this.m[i * n + j])], [c.ink, c.ink, cividisCss(this.m[i * n + j])], c);
-    }
+    this.grid = { s, left, n };
+    const at = this.cell();
+    if (at) balloon(g, w, left + at[1] * s, Math.max(0, Math.min(t - 60, at[0] * s)), this.words(...at), [c.ink, c.ink, cividisCss(this.m[at[0] * n + at[1]])], c);
   }
   close() { this.surface.close(); }
 }
@@ -288,7 +324,7 @@ class Heat {
 class Bars {
   constructor(box, title, hint, names) {
     this.names = names; this.hold = h('div', { class: 'nl-ops', role: 'list' }); this.key = h('div', { class: 'nl-key' });
-    box.append(h('h3', {}, title, h('span', { class: 'nl-hint' }, hint)), this.hold, this.key);
+    box.append(heading(title, hint), this.hold, this.key);
   }
   show(numbers, note, colour) {
     const rows = Object.entries(numbers || {}), top = Math.max(1e-12, ...rows.flatMap(([, v]) => v));
@@ -304,7 +340,7 @@ class Bars {
 class Tiles {
   constructor(box, title, hint) {
     this.hold = h('div', { class: 'nl-tiles-img', role: 'list' });
-    box.append(h('h3', {}, title, h('span', { class: 'nl-hint' }, hint)), this.hold);
+    box.append(heading(title, hint), this.hold);
   }
   show(tiles, note) { this.hold.replaceChildren(...tiles.length ? tiles : [h('span', { class: 'nl-hint' }, note || 'nothing yet')]); }
   close() {}

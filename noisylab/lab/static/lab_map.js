@@ -1,4 +1,5 @@
-// The map: points that move from one map to the next; hovering shows the image, a lasso or a click opens images as a grid.
+// The map: points that move from one map to the next; hovering shows the image, a lasso or a click opens images beside it.
+// Wheel with Ctrl (or with the focus on the map), + - 0 and the buttons zoom; dragging moves the map where "move" is on.
 
 // One outline for each of viz.style.SYMBOLS, by name, around (0, 0) with radius 1.
 const polygon = (n, turn = 0, inner = 0) => Array.from({ length: inner ? 2 * n : n }, (_, i) => {
@@ -19,9 +20,10 @@ function dot(g, symbol, x, y, r) {
 }
 
 class MapView {
-  // `look`: {palette, symbols}; `open(indices, title)` shows a grid of images; `describe(i)` says an image in words
-  constructor(root, box, look, open, describe) {
-    Object.assign(this, { root, look, open, describe, by: 'given', chosen: new Set(), cursor: null });
+  // `look`: {palette, symbols}; `open(points, title, one)` shows images; `describe(i)` says an image in words; `light(i)`:
+  // the pointer is on it; `view`: {k, x, y, move}, enlargement and shift, of all maps
+  constructor(root, box, look, view, open, describe, light) {
+    Object.assign(this, { root, look, view, open, describe, light, by: 'given', chosen: new Set(), cursor: null });
     this.hold = h('div', { class: 'nl-plot nl-map' });
     this.tip = h('div', { class: 'nl-tip', hidden: true });
     this.hold.append(this.tip);
@@ -29,13 +31,16 @@ class MapView {
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), 'map of images');
     const c = this.surface.canvas;
     c.tabIndex = 0; keyed(c);
-    c.setAttribute('aria-label', 'Map of images. Arrow keys go from point to point, Enter opens the images around one.');
+    c.setAttribute('aria-label', 'Map of images. Arrow keys go from point to point, Enter opens one and those around it, plus and minus zoom.');
     c.addEventListener('pointerdown', e => { this.path = [[e.offsetX, e.offsetY]]; c.setPointerCapture(e.pointerId); c.focus(); });
     c.addEventListener('pointermove', e => this.move(e));
     c.addEventListener('pointerup', e => this.up(e));
     c.addEventListener('pointercancel', () => { this.path = null; this.surface.draw(); });
     c.addEventListener('pointerleave', () => { if (!this.path) this.point(null); });
+    c.addEventListener('wheel', e => { if (e.ctrlKey || e.metaKey || this.root.ownerDocument.activeElement === c) { e.preventDefault(); this.zoom(e.deltaY < 0 ? 1.25 : .8, e.offsetX, e.offsetY); } }, { passive: false });
+    c.addEventListener('dblclick', () => this.zoom(0));
     c.addEventListener('keydown', e => this.key(e));
+    c.addEventListener('blur', () => this.point(null));
   }
 
   // `f`: {xy (n×2, any unit) or null, given, pred, true, cluster, loss}; `jump`: do not move there, be there
@@ -88,26 +93,30 @@ class MapView {
     return null;
   }
   at(i, w = this.w, t = this.t) {
-    const x = w / 2 - 14, y = t / 2 - 12, s = Math.min(x, y) * 1.6;     // nor is the card filled at any price
-    return [w / 2 + this.place[2 * i] * Math.min(x, s), t / 2 + this.place[2 * i + 1] * Math.min(y, s)];
+    const x = w / 2 - 14, y = t / 2 - 12, s = Math.min(x, y) * 1.6, v = this.view;      // nor is the card filled at any price
+    return [w * (.5 + v.x) + v.k * this.place[2 * i] * Math.min(x, s), t * (.5 + v.y) + v.k * this.place[2 * i + 1] * Math.min(y, s)];
+  }
+  zoom(by, x = this.w / 2, y = this.t / 2) {      // by this factor around a point; 0: all of the map
+    const v = this.view, k = by ? Math.max(1, Math.min(40, v.k * by)) : 1, f = k / v.k, px = x / this.w - .5, py = y / this.t - .5;
+    Object.assign(v, k === 1 ? { k, x: 0, y: 0 } : { k, x: px + (v.x - px) * f, y: py + (v.y - py) * f });
+    this.light(this.cursor);
   }
   paint(g, w, t) {
     const c = theme(this.root);
     this.w = w; this.t = t;
-    if (!this.place) return say(g, w, t, this.f ? 'the first map is on its way' : 'the map of the features appears here once training has begun', c);
+    if (!this.place) return say(g, w, t, this.f ? this.f.no_map || 'the first map is on its way' : 'the map of the features appears here once training has begun', c);
     const n = this.place.length / 2, r = Math.max(2.2, Math.min(5, 95 / Math.sqrt(n) * Math.min(w, t) / 400));
     const lone = this.missing(), edge = c.ground;
-    g.lineWidth = .7;
+    g.lineWidth = .9;
     for (let i = 0; i < n; i++) {
       const [x, y] = this.at(i), s = lone ? null : this.style(i);
-      g.fillStyle = s ? s[0] : c.line; g.strokeStyle = edge;
-      g.globalAlpha = this.by === 'wrong' && s && this.f.given[i] === this.f.true[i] ? .55 : .92;
+      g.fillStyle = s ? s[0] : c.line; g.strokeStyle = s ? strong(s[0].startsWith('#') ? s[0] : asHex(s[0]), edge) : edge;
+      g.globalAlpha = this.chosen.size && !this.chosen.has(i) ? .15 : 1;      // what was chosen stands out, nothing covers it
       dot(g, s ? s[1] : 'circle', x, y, r); g.fill(); g.stroke();
     }
     g.globalAlpha = 1; g.strokeStyle = c.ink; g.lineWidth = 1.5;
-    for (const i of this.chosen) if (i < n) { const [x, y] = this.at(i); g.beginPath(); g.arc(x, y, r + 2, 0, 7); g.stroke(); }
     if (this.cursor !== null && this.cursor < n) { const [x, y] = this.at(this.cursor); g.lineWidth = 2.5; g.beginPath(); g.arc(x, y, r + 4, 0, 7); g.stroke(); }
-    if (this.path && this.path.length > 2) {
+    if (this.path && this.path.length > 2 && !this.view.move) {
       g.fillStyle = c.ink; g.globalAlpha = .12; g.beginPath(); for (const [x, y] of this.path) g.lineTo(x, y); g.fill();
       g.globalAlpha = 1; g.lineWidth = 1.2; g.setLineDash([4, 3]); g.stroke(); g.setLineDash([]);
     }
@@ -123,19 +132,23 @@ class MapView {
     }
     return best;
   }
-  point(i) {      // the point under the mouse or the keyboard
-    if (i === this.cursor) return;
-    this.cursor = i; this.tip.hidden = i === null;
-    this.surface.draw();
+  point(i) {      // the point under the mouse or the keyboard: here in words, and lit wherever it is shown
+    if (i === this.cursor && this.tip.hidden === (i === null)) return;
+    this.light(i); this.tip.hidden = i === null;
     if (i === null) return;
     const [x, y] = this.at(i), big = h('canvas', { width: 84, height: 84 });
     if (this.pictures) this.pictures.draw(big.getContext('2d'), i, 0, 0, 84);
     this.tip.replaceChildren(big, h('div', {}, ...this.describe(i)));
-    this.tip.style.left = Math.max(4, x > this.w / 2 ? x - 262 : x + 14) + 'px';
+    this.tip.style.left = Math.max(4, Math.min(this.w - 254, x > this.w / 2 ? x - 262 : x + 14)) + 'px';
     this.tip.style.top = Math.max(2, Math.min(this.t - 104, y - 46)) + 'px';
   }
   move(e) {
-    if (this.path) { this.path.push([e.offsetX, e.offsetY]); this.surface.draw(); return; }
+    if (this.path) {
+      const v = this.view, [x, y] = this.path.at(-1);
+      this.path.push([e.offsetX, e.offsetY]);
+      if (v.move) { v.x += (e.offsetX - x) / this.w; v.y += (e.offsetY - y) / this.t; this.light(null); }
+      return this.surface.draw();
+    }
     this.point(this.nearest(e.offsetX, e.offsetY));
   }
   up(e) {
@@ -143,6 +156,7 @@ class MapView {
     this.path = null;
     if (!this.place) return;
     const drag = path.some(([x, y]) => Math.hypot(x - path[0][0], y - path[0][1]) > 6);
+    if (drag && this.view.move) return;
     if (!drag) { const i = this.nearest(e.offsetX, e.offsetY); i === null ? this.choose([], '') : this.around(i); return; }
     const inside = [];
     for (let i = 0; i < this.place.length / 2; i++) if (within(this.at(i), path)) inside.push(i);
@@ -151,11 +165,12 @@ class MapView {
   around(i, k = 24) {
     const [x, y] = this.at(i), d = j => { const [a, b] = this.at(j); return (a - x) ** 2 + (b - y) ** 2; };
     const near = Array.from({ length: this.place.length / 2 }, (_, j) => j).sort((a, b) => d(a) - d(b)).slice(0, k);
-    this.choose(near, 'an image and those around it');
+    this.tip.hidden = true; this.open(near, 'Its neighbours on the map', i);
   }
-  choose(at, title) { this.chosen = new Set(at); this.surface.draw(); this.open(at, title); }
+  choose(at, title) { this.open(at, title); }
   key(e) {
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
+    const size = { '+': 1.25, '=': 1.25, '-': .8, 0: 0 }[e.key], way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
+    if (this.place && size !== undefined) { e.preventDefault(); e.stopPropagation(); return this.zoom(size); }
     if (!this.place || !(way || e.key === 'Enter' || e.key === 'Escape')) return;
     e.preventDefault(); e.stopPropagation();
     if (e.key === 'Escape') { this.point(null); return this.choose([], ''); }
