@@ -1,8 +1,8 @@
 """Kill processes at random moments: no row of results is lost, no file is left that cannot be read, and what is gone on
 with becomes the same to the bit as what was never killed. `python benchmarks/kills.py [--kills 200]`
 
-Each process trains, fills a grid, keeps features, saves a review or saves what the lab shows, until it is killed: half of
-them after a random time, half just before or after they rename a file that they have written."""
+Each process trains, fills a grid, keeps features, saves a review or saves what the lab shows, until it is killed: half
+of them after a random time, half just before or after they rename a file that they have written."""
 import argparse, multiprocessing, os, signal, sys, tempfile, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -34,11 +34,14 @@ def train(place):
     tr = Trainer.resume(place/'run') if begun else Trainer(SPEC, out=place/'run', checkpoint_every=1)
     tr.checkpoint_every = 1
     tr.fit(progress=False)
-    return {k: v for k, v in tr.evaluated.state_dict().items()}, [without_time(r) for r in tr.history]
+    return tr.evaluated.state_dict(), [without_time(r) for r in tr.history]
 
 def look_train(place, known):
-    if not (place/'run'/'checkpoint.pt').exists(): return known or 0
-    epoch = read_checkpoint(place/'run')['epoch']
+    return look_run(place/'run', known)
+
+def look_run(folder, known):
+    if not (folder/'checkpoint.pt').exists(): assert not known; return 0
+    epoch = read_checkpoint(folder)['epoch']
     assert epoch >= (known or 0), f'epoch {epoch} after {known}'
     return epoch
 
@@ -56,7 +59,8 @@ def features(place):
     "Features of images, kept by content."
     images, _ = load('digits')
     def slow(x): time.sleep(.002); return x.flatten(1)
-    return compute_features(images, Backbone('pixels', slow, 8, (.5,)*3, (.5,)*3, True), place/'features', progress=False)
+    pixels = Backbone('pixels', slow, 8, (.5,)*3, (.5,)*3, True)
+    return compute_features(images, pixels, place/'features', progress=False)
 
 def look_features(place, known):
     kept = [p.name for p in (place/'features').glob('*.npy')]
@@ -94,17 +98,12 @@ def lab(place):
             while s.status not in ('paused', 'done', 'failed'): time.sleep(.002)
             assert s.status != 'failed', s.error
             s.save(folder)
-        return {k: v for k, v in s.trainer.net.state_dict().items()}, [without_time(r) for r in s.history]
+        return s.trainer.net.state_dict(), [without_time(r) for r in s.history]
     finally: s.close()
 
-def look_lab(place, known): return look_train(SimpleRun(place), known)
+def look_lab(place, known): return look_run(place/'lab', known)
 
-class SimpleRun:
-    "The folder of a session, where `look_train` expects that of a training."
-    def __init__(self, place): self.place = place
-    def __truediv__(self, name): return self.place/'lab'
-
-def without_time(r): return {k: v for k, v in r.items() if k != 'seconds'}
+def without_time(r): return {k: v for k, v in r.items() if k not in ('seconds', 'images_per_s')}
 
 WORK = dict(train=(train, look_train), grid=(grid, look_grid), features=(features, look_features),
             review=(review, look_review), lab=(lab, look_lab))
@@ -117,18 +116,14 @@ def same(a, b):
     return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b or a != a and b != b
 
 def doomed(what, place, at):
-    "Work in a process of its own; `at`: before (even) or after (odd) which renaming it kills itself; None: it does not."
+    "Work in a process of its own; `at`: before (even) or after (odd) which renaming it kills itself; None: never."
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
-    real, left = os.replace, [at]
-    def replace(a, b):
-        if left[0] is not None:
-            if left[0] == 0: os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-        real(a, b)
-        if left[0] is not None:
-            if left[0] == 0: os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
+    real, left = os.replace, [-1 if at is None else at]
+    def now():
+        if left[0] == 0: os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+    def replace(a, b): now(); real(a, b); now()
     os.replace = replace
     WORK[what][0](Path(place))
 
@@ -141,12 +136,12 @@ def run(kills, seed=0, works=tuple(WORK), said=print):
     context.set_forkserver_preload(['kills', 'noisylab.methods.rivals', 'sklearn.datasets'])
     for what in works:
         work, look = WORK[what]
+        left, turn = kills//len(works) + (what in works[:kills % len(works)]), 0
         with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
             (Path(folder)/'whole').mkdir()
-            whole, took = work(Path(folder)/'whole'), 0
+            start = time.perf_counter()
+            whole = work(Path(folder)/'whole')
             took = time.perf_counter() - start
-            left, turn = kills//len(works) + (what in works[:kills % len(works)]), 0
             while left:
                 place, known, turn = Path(folder)/f'{turn}', None, turn + 1
                 place.mkdir()
@@ -154,7 +149,7 @@ def run(kills, seed=0, works=tuple(WORK), said=print):
                     by_time = rng.rand() < .5
                     p = context.Process(target=doomed, args=(what, place, None if by_time else int(rng.randint(12))))
                     p.start()
-                    p.join(rng.rand()*took if by_time else 120)
+                    p.join(rng.rand()*took if by_time else 3*took + 60)
                     if p.is_alive(): p.kill()
                     p.join()
                     done, left = done + 1, left - 1

@@ -535,9 +535,11 @@ def hold_alone(
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except ImportError: pass        # not on Windows
         except OSError as e:
-            if e.errno not in (errno.EACCES, errno.EAGAIN): pass        # a file system that knows no locks
-            else: raise UserError(f'{path} is locked: {who}; wait for it, or choose another folder') from None
-        yield
+            if e.errno in (errno.EACCES, errno.EAGAIN):     # else a file system that knows no locks
+                raise UserError(f'{path} is locked: {who}; wait for it, or choose another folder') from None
+        try: yield
+        finally:
+            with suppress(OSError): path.unlink()
 
 # %% ../../nbs/01_data/01_validation.ipynb #48e11dac
 class SharedSetting:
