@@ -33,13 +33,14 @@ TRAIN_OPTIONS = {   # heading → field of `Spec` → what it means, in a line o
     'training': dict(
         method="noisylab methods lists them",
         model="auto, small, resnet18, fastnet, torchvision's",
+        backbone="pretrained, a head is trained on it; auto; none",
         epochs="(default: by the images)",
         lr="learning rate at the start",
         seed="of noise, weights, order and augmentation",
         device="auto, cpu, cuda")}
 
 # what `training.spec.resolve_spec` settles for the images
-RESOLVED_FIELDS = ('model', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision', 'engine')
+RESOLVED_FIELDS = ('model', 'feature_views', 'ops', 'n', 'm', 'crop', 'flip', 'epochs', 'batch', 'precision', 'engine')
 
 # %% ../nbs/11_cli.ipynb #8a0bbede
 def _settings(pairs, option='--set'):
@@ -92,6 +93,7 @@ def named_fields(args, base: dict) -> dict:
     given = {k: v for k in option_types() if (v := getattr(args, k)) is not None}
     if 'ops' in given and given['ops'] not in ('auto', 'randaugment', 'cutout', 'digits'):
         given['ops'] = tuple(given['ops'].split(','))
+    if given.get('backbone') == 'none': given['backbone'] = None
     if 'callbacks' in given: given['callbacks'] = tuple(given['callbacks'].split(','))
     for k, pairs in (('settings', args.set), ('noise_settings', args.noise_set)):
         if pairs: given[k] = base.get(k, {}) | _settings(pairs)
@@ -170,8 +172,9 @@ def train_command(args) -> int:
     if args.frames: _record(trainer)
     parts = [t for t in (trainer.data.train, trainer.data.test) if t is not None]
     for path, why in (b for t in parts for b in t.skipped): print(f'skipped {path}: {why}', file=sys.stderr)
+    net = f'a head on {sp.backbone}' if sp.backbone else f'{sp.model} at width {sp.width:g}'
     print(*parts, trainer.data.noise or 'labels as they are',
-          f'{sp.method}, {sp.model} at width {sp.width:g}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
+          f'{sp.method}, {net}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
           f'{sp.device}, {sp.precision}', sep='\n', file=sys.stderr)
     test = trainer.data.test
     if test is not None and not trainer.data.tested:
@@ -229,16 +232,17 @@ def predict_command(args) -> int:
 
 # %% ../nbs/11_cli.ipynb #4a6516c3
 def issues_command(args) -> int:
-    "List the labels that look wrong, of a run or of images that a run is made for."
+    "List the labels that look wrong, and images with other issues, of a run or of images that a run is made for."
     from noisylab.errors import UserError
     from noisylab.viz.gallery import write_gallery
     from noisylab.label_issues.find import find_label_issues, run_label_issues
     own = {k: v for k in ('backbone', 'out', 'size', 'epochs', 'on_bad', 'root')
            if (v := getattr(args, k)) is not None}
     if args.backbone == 'none': own['backbone'] = None
+    look = dict(share=args.share, test=args.test, kinds=args.kinds and [k.strip() for k in args.kinds.split(',')])
     check_outputs(args.csv, args.html, read=(args.source,))
     if not Path(args.source, 'spec.json').exists():
-        try: found = find_label_issues(args.source, share=args.share, device=args.device or 'auto', **own)
+        try: found = find_label_issues(args.source, device=args.device or 'auto', **look, **own)
         except KeyboardInterrupt:
             kept = args.out and Path(args.out, 'checkpoint.pt').exists()
             print('the same command goes on from the last checkpoint' if kept else 'nothing is kept' +
@@ -247,12 +251,18 @@ def issues_command(args) -> int:
     elif extra := own.keys() - {'root'}: raise UserError(
         f"{args.source} is a run already, nothing is trained or read anew; leave "
         f"{', '.join('--' + k.replace('_', '-') for k in extra)} out")
-    else: found = run_label_issues(args.source, args.share, args.device, data=args.data, root=args.root)
+    else: found = run_label_issues(args.source, device=args.device, data=args.data, root=args.root, **look)
     files = [(p, w) for p, w in ((args.csv, found.to_csv), (args.html, lambda path: write_gallery(found, path))) if p]
     kept = [write_or_keep(path, to) for path, to in files]     # before what is printed, which nobody may wait for
     print(found)
-    for r in found.rows()[:10]: print(f"{r['id']}: {r['given']} → {r['suggested']}; {r['reason']}")
-    if len(found) > 10 and not files: print(f'… and {len(found) - 10:,} more: --csv FILE, --html FILE')
+    seen = set()
+    for kind in found.counts():
+        for r in found.only(kind).first(10 if kind == 'label' else 3).rows():
+            if r['id'] in seen: continue
+            seen.add(r['id'])
+            to = f" → {r['suggested']}"*(r['suggested'] != r['given'])
+            print(f"{r['id']}: {r['given']}{to}; {r['reason']}")
+    if len(found) > len(seen) and not files: print(f'… and {len(found) - len(seen):,} more: --csv FILE, --html FILE')
     return 0 if all(kept) else 2
 
 def replay_command(args) -> int:
@@ -407,11 +417,11 @@ def _train_parser(sub):
     p.description += ' NAME may be module:name, your own.'
     g, pairs = p.add_argument_group('run'), dict(action='append', default=[], metavar='K=V')
     g.add_argument('-h', '--help', action='help', help=argparse.SUPPRESS)
-    g.add_argument('--out', metavar='FOLDER', help='run folder (default: nothing is kept); --resume goes on with it')
+    g.add_argument('--out', metavar='FOLDER', help='run folder (default: none); --resume goes on with it')
     g.add_argument('--resume', action='store_true', help=argparse.SUPPRESS)
     g.add_argument('--spec', metavar='FILE', help='start from a spec.json; other options override it')
     g.add_argument('--checkpoint-every', type=_positive, metavar='N', help=argparse.SUPPRESS)
-    g.add_argument('--frames', action='store_true', help="keep each epoch, for the slider of the report")
+    g.add_argument('--frames', action='store_true', help="keep each epoch, for map and matrix in the report")
     g.add_argument('--quiet', action='store_true', help=argparse.SUPPRESS)
     default, types = {f.name: f.default for f in fields(Spec)}, option_types()
     def add(g, k, what):
@@ -424,10 +434,10 @@ def _train_parser(sub):
         for k, what in options.items():
             if k in types: add(g, k, what)
         if 'method' in options: g.add_argument('--set', **pairs, help='a setting of the method, as tau=1')
-    p.add_argument('--noise-set', **pairs, help=argparse.SUPPRESS)
+        if 'noise' in options: g.add_argument('--noise-set', **pairs, help='a setting of the noise, as file=labels.csv')
     more = [k for k in types if not any(k in options for options in TRAIN_OPTIONS.values())]
     for k in more: add(p, k, argparse.SUPPRESS)
-    names = ['quiet', 'checkpoint_every', 'noise_set', *more]
+    names = ['quiet', 'checkpoint_every', *more]
     p.epilog = '\n'.join([*textwrap.wrap('more: ' + ' '.join('--' + k.replace('_', '-') for k in names), 78,
                                          break_on_hyphens=False), p.epilog])
 
@@ -441,12 +451,14 @@ def _elsewhere(p):
 
 def _judging_parsers(sub):
     p = _command(sub, 'issues', issues_command, 'list the labels that look wrong, the most doubted first', [
-        'my_images/ --csv doubt.csv --html doubt.html', 'my_images/ --backbone timm:vit_small_patch14_dinov2',
-        'runs/mine --share 0.05'], usage='noisylab issues RUN_OR_IMAGES [options]')
+        'my_images/ --test my_tests/ --csv doubt.csv --html doubt.html',
+        'my_images/ --backbone timm:vit_small_patch14_dinov2'], usage='noisylab issues RUN_OR_IMAGES [options]')
     p.add_argument('source', metavar='RUN_OR_IMAGES', help='a run folder, or images as for train')
     p.add_argument('--csv', metavar='FILE', help='write them all')
     p.add_argument('--html', metavar='FILE', help='write a page with the pictures')
     p.add_argument('--share', type=float, metavar='X', help='of the labels to list (default: as many as seem wrong)')
+    p.add_argument('--kinds', metavar='A,B', help='of issues: label, outlier, dark, module:name, … (all)')
+    p.add_argument('--test', metavar='IMAGES', help='images that must not be among these')
     g = p.add_argument_group('images, judged by a pretrained network')
     g.add_argument('--backbone', metavar='NAME', help="torchvision's, timm:NAME, module:name; none: train one here")
     g.add_argument('--size', type=int, metavar='N', help='side that they are read at, in pixels')
@@ -486,8 +498,10 @@ def _grid_parser(sub):
 # %% ../nbs/11_cli.ipynb #f0fbdcca
 def make_parser() -> argparse.ArgumentParser:
     "The options of the program."
+    from noisylab import __version__
     top = argparse.ArgumentParser('noisylab',
                                   description='Learn image classifiers from wrong labels, and see it happen.')
+    top.add_argument('--version', action='version', version=f'noisylab {__version__}')
     sub = top.add_subparsers(metavar='COMMAND', required=True)
     _train_parser(sub)
     _judging_parsers(sub)

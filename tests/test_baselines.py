@@ -80,7 +80,7 @@ def test_the_best_epoch_is_of_the_last_network():
     t = Trainer(spec('jo', 8, schedule='author'))
     for _ in t.steps(): pass
     t.history[0]['test_acc'] = 100.
-    from noisylab.training.trainer import result_row
+    from noisylab.training.callbacks import result_row
     r = result_row(t)
     assert r['best'] < 100 and r['schedule'] == 'author' and r['bounds'] == t.bounds and 'learned_true' in r['learned']
 

@@ -11,6 +11,7 @@ from noisylab.data.sources import load
 from noisylab.errors import UserError
 from noisylab.lab.lab import FIGURE_NAMES, Lab
 from noisylab.lab.review import Review
+from noisylab.metrics.tracker import Tracker
 from noisylab.training.spec import Spec
 from noisylab.viz.report import read_run, report_page
 from noisylab.viz.timeline import make_timeline
@@ -215,3 +216,62 @@ def test_a_view_of_ones_own_stands_in_the_lab_and_in_the_report_with_the_same_nu
     assert own.title == 'Loss of each class' and [b for b, in shown.values()] == pytest.approx(
         list(own.figures[-1].data[0].x), rel=1e-3)
     assert 'Loss of each class' in report_page([saved])
+
+def own_images(n=200):
+    rng = np.random.RandomState(0)
+    return Images(torch.from_numpy(rng.randint(0, 256, (n, 3, 20, 20), dtype=np.uint8)),
+                  torch.from_numpy(rng.randint(0, 4, n)), tuple('abcd'))
+
+def test_labels_of_ones_own_are_never_called_true_and_none_is_made_wrong_unasked():
+    lab = Lab(train=own_images(), test=own_images(80))
+    try:
+        assert lab.spec.noise == 'none' and lab.spec.model == 'fastnet' and lab.spec.epochs <= 60
+        lab.set('epochs', 400); lab.set('width', .125)
+        run = lab.start()
+        until(lambda: run.history and lab.widget.images and lab.widget.state['tiles'][0]['value'] != '–')
+        assert lab.widget.state['tiles'][0]['name'] == 'test: as given'
+        assert list(lab.widget.curves[0]['views']['accuracy']) == ['Test: as given']
+        lab.do(dict(do='set', key='noise', value='symmetric'))      # on top of them: now there are two kinds of labels
+        until(lambda: lab.widget.images[0]['true'] is not None)
+        until(lambda: lab.widget.images[0]['truth'] == 'your label')
+        until(lambda: lab.widget.state['tiles'][2]['note'] == 'predicted as your label')
+    finally: lab.close()
+
+def test_a_network_that_has_only_begun_has_not_collapsed(lab):
+    run = lab.start()           # 400 epochs; the first one sees few classes
+    until(lambda: len(run.history) > 2)
+    few = [r for r in run.history[:3] if r['classes_predicted'] <= 5]
+    assert not any('predictions' in w for r in few[:1] for w in r['warnings'])
+
+def test_the_lab_follows_a_loop_of_ones_own():
+    images, tracker, rng = own_images(), Tracker(200, 4), np.random.RandomState(0)
+    lab = Lab(tracker, train=images)
+    try:
+        until(lambda: lab.widget.state.get('status') == 'tracked')
+        assert not lab.widget.frames and 'loop of your own' in lab.widget.state['say']
+        for epoch in range(1, 4):
+            logits = torch.from_numpy(rng.normal(size=(200, 4)))
+            tracker.update(torch.arange(200), logits, images.labels)
+            tracker.end_epoch()
+            until(lambda: lab.widget.frames and lab.widget.frames[0]['epoch'] == epoch)
+        until(lambda: len(lab.widget.curves[0]['epoch']) == 3)
+        assert 'no map' in lab.widget.frames[0]['no_map'] and lab.widget.images[0]['shape'][0] == 200
+        with pytest.raises(UserError, match='no features'): lab.figure('map')
+        with pytest.raises(UserError, match='of your own'): lab.do(dict(do='pause'))
+        lab.do(dict(do='look', image=7))
+        until(lambda: lab.widget.picked.get('image') == 7 and len(lab.widget.picked['pred']) == 3)
+        assert 'epochs of 200 images' in repr(lab.shown)
+    finally: lab.close()
+
+def test_what_was_done_in_one_lab_is_done_again_in_another(lab):
+    lab.do(dict(do='preset', name='memorize'))
+    lab.do(dict(do='set', key='train_size', value=200))
+    lab.do(dict(do='start'))
+    with pytest.raises(UserError, match='expected such as'): lab.do('start')
+    assert [c['do'] for c in lab.commands] == ['preset', 'set', 'start']
+    second = Lab(SMALL)
+    try:
+        assert 'nother lab' in second.dashboard.said[1]
+        for c in lab.commands: second.do(c)
+        assert second.shown.spec == lab.shown.spec and second.values == lab.values
+    finally: second.close()

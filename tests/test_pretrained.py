@@ -1,5 +1,6 @@
 """Pretrained backbones, their features, and a folder of pictures judged by them: what an example is wrong for."""
 import csv
+import time
 import urllib.error
 import warnings
 
@@ -15,7 +16,15 @@ from noisylab.data.sources import load
 from noisylab.errors import UserError
 from noisylab.label_issues.find import find_label_issues
 from noisylab.models.features import compute_features
+from noisylab.methods.base import METHODS
 from noisylab.models.pretrained import Backbone, default_backbone, is_here, load_backbone
+from noisylab.session.fork import replay, run_differences
+from noisylab.session.session import Session
+from noisylab.training.checkpoint import training_state
+from noisylab.training.evaluation import calibration_error, fit_temperature
+from noisylab.training.prediction import predict
+from noisylab.training.spec import named_code
+from noisylab.training.trainer import Trainer
 
 here = pytest.mark.skipif(not is_here('efficientnet_lite0'), reason='needs noisylab[offline]')
 
@@ -126,3 +135,94 @@ def test_one_switch_says_the_precision_of_features_too(monkeypatch, tmp_path, sa
         return x[:, :, ::4, ::4].flatten(1)
     find_label_issues(pictures(40), backbone=Backbone('corners', corners, 16), keep=tmp_path, progress=False)
     assert seen == {dtype}
+
+
+@pytest.fixture
+def some_digits(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'cache'))
+    (tmp_path/'my_features.py').write_text(
+        'from noisylab.models.pretrained import Backbone\n'
+        'grid = Backbone("grid", lambda x: x[:, 0].flatten(1), side=8, kept=True)\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    train, test = load('digits', size=None)
+    return train.subset(np.arange(300)), test.subset(np.arange(100))
+
+
+HEAD = dict(backbone='my_features:grid', noise='symmetric', rate=.3, device='cpu', epochs=3, lr=.1,
+            batch=32, ops='digits', flip=False, m=5)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_every_method_trains_a_head(some_digits, method):
+    train, test = some_digits
+    tr = Trainer(train=train, test=test, method=method, **HEAD | dict(epochs=6))
+    row = tr.fit(False)
+    assert tr.spec.model == 'linear' and np.isfinite(list(tr.history[-1]['terms'].values())).all()
+    assert row['last'] > 25 and row['memorized'] is not None
+    if getattr(tr.method, 'w_rec', 0): assert tr.views(20).restored.shape == tr.views(20).original.shape
+
+
+def test_a_head_goes_on_and_is_repeated_to_the_same_numbers(some_digits, tmp_path):
+    train, test = some_digits
+    whole = Trainer(train=train, test=test, method='balanced', **HEAD)
+    whole.fit(False)
+    part = Trainer(train=train, test=test, method='balanced', out=tmp_path/'run', **HEAD)
+    steps = part.steps()
+    for _ in range(part.steps_per_epoch + 2): next(steps)
+    part.save()
+    again = Trainer.resume(tmp_path/'run', train=train, test=test)
+    again.fit(False)
+    assert all(torch.equal(a, b) for a, b in zip(whole.net.state_dict().values(), again.net.state_dict().values()))
+    assert whole.data.train.features.shape[1] == 3 and again.history[-1]['test_acc'] == whole.history[-1]['test_acc']
+    with pytest.raises(UserError, match='augments no pixels'): again.change(m=3)
+    repeated = replay(whole.spec, whole.events, train=train, test=test)
+    assert run_differences(repeated, training_state(whole)) == []
+
+
+def test_new_pictures_are_predicted_from_pixels_and_features_alike(some_digits, tmp_path):
+    train, test = some_digits
+    tr = Trainer(train=train, test=test, method='elr_forward', out=tmp_path/'run', **HEAD)
+    tr.fit(False)
+    tr.save()
+    own, file = tr.predict(test), predict(tmp_path/'run', test)
+    pixels = predict(tmp_path/'run', test.pixels.permute(0, 2, 3, 1).numpy())
+    assert np.allclose(own.probs, file.probs, atol=1e-3) and np.allclose(own.probs, pixels.probs, atol=1e-3)
+    assert 100*(pixels.labels == test.labels.numpy()).mean() == pytest.approx(tr.history[-1]['test_acc'], abs=3)
+    assert tr.evaluate(test.subset(np.arange(50)))['n'] == 50       # which has no features yet
+    own = Trainer(train=tr.data.loaded, method='elr', device='cpu', epochs=2)       # features without a name
+    own.fit(False)
+    with pytest.raises(UserError, match='features that it was handed'): own.predict(test)
+    assert len(own.predict(tr.data.test)) == 100
+    for bad in (dict(net=torch.nn.Flatten()), dict(model='resnet18'), dict(schedule='author'), dict(backbone='none')):
+        with pytest.raises(UserError): Trainer(train=train, **HEAD | bad)
+    with pytest.raises(UserError, match='alone'): Trainer(train=tr.data.loaded, test=test)
+
+
+def test_a_session_shows_a_head_with_its_restorations(some_digits):
+    train, test = some_digits
+    session = Session(train=train, test=test, method='paper', **HEAD).start()
+    for _ in range(6000):
+        if session.requests.ended: break
+        time.sleep(.01)
+    assert session.status == 'done', session.message
+    frame = session.frames[-1]
+    assert frame.restored.shape == frame.original.shape and frame.record['terms'].keys() >= {'rec', 'cluster'}
+    assert frame.undone is None and (frame.augmented != frame.original).any()
+
+
+def test_the_temperature_is_found_through_the_noise():
+    rng = torch.Generator().manual_seed(0)
+    z = 2*torch.randn(3000, 5, generator=rng)
+    true = torch.multinomial(z.softmax(1), 1, generator=rng)[:, 0]
+    given = torch.where(torch.rand(3000, generator=rng) < .4, (true + 1) % 5, true)
+    known = .6*torch.eye(5) + .4*torch.eye(5).roll(1, 1)
+    error = lambda t: calibration_error((4*z/t).softmax(1).numpy(), true.numpy())
+    by_known, _ = fit_temperature(4*z, given, known)
+    by_counts, T = fit_temperature(4*z, given)
+    naive, _ = fit_temperature(4*z, given, torch.eye(5))
+    assert 3.2 < by_known < 5 and error(by_known) < .03 < error(1.)
+    assert error(by_counts) < .5*min(error(1.), error(naive)) and (T - known).abs().max() < .15
+
+
+def test_a_backbone_is_code_that_a_file_may_not_name_unasked():
+    assert named_code(dict(backbone='os:getcwd')) == ['os:getcwd'] and not named_code(dict(backbone='timm:resnet18'))

@@ -130,7 +130,11 @@ def test_the_same_picture_in_two_classes_comes_first_whatever_the_network_says()
     y[1], x[1] = (y[0] + 1) % 3, x[0]
     images, p = load((x, y, x, y))[0], .97*np.eye(3)[y] + .01     # it believes every label
     found = find_label_issues(images, probabilities=p, share=1/60)
-    assert set(found.index) <= {0, 1} and len(found) == 1 and 'the same picture as' in found.reason[0]
+    first = found.only('label')
+    assert set(first.index) <= {0, 1} and len(first) == 1 and 'the same picture as' in first.reason[0]
+    assert first.index[0] == found.index[0] and set(found.only('exact_duplicate').index) == {0, 1}
+    only = find_label_issues(images, probabilities=p, share=1/60, kinds='label')
+    assert (only.index == first.index).all() and 'the same picture as' in only.reason[0]
     assert any('the same picture with different labels' in n and '0 = 1' in n for n in found.notes)
 
 def test_where_no_widget_can_be_drawn_there_are_words():

@@ -33,6 +33,18 @@ def _moments(levels: Tensor) -> tuple[Tensor, Tensor]:  # C×256 int64 -> C each
     return mean.float(), std.float()
 
 # %% ../../nbs/01_data/04_images.ipynb #04c3c5c6
+def _as_features(x: Any, n: int) -> Tensor:  # N×V×D float16
+    "Features of `n` images, refused unless they are a row or more of finite numbers for each."
+    try: x = torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError): x = torch.zeros(0)
+    if x.ndim == 2: x = x[:, None]
+    if x.ndim != 3 or len(x) != n or not x.numel() or x.dtype == torch.bool: raise UserError(
+        f'features: shape {tuple(x.shape)}; N×D, or N×V×D for V views, was expected, of {n:,} images')
+    bad = ~x.isfinite().flatten(1).all(1) if x.is_floating_point() else torch.zeros(n, dtype=torch.bool)
+    if bad.any(): raise UserError(f'features: NaN or infinite of {int(bad.sum()):,} images, the first is image '
+                                  f'{int(bad.int().argmax())}; finite numbers were expected')
+    return x if x.dtype == torch.float16 else x.float().clamp(-6e4, 6e4).half()
+
 @dataclass(frozen=True, eq=False)
 class Images:
     "Images, their labels, and what is known about them."
@@ -47,6 +59,8 @@ class Images:
     notes: tuple[str, ...] = ()  # what was changed on the way, in words
     held_out: bool = False  # drawn from the same images as the training set: given labels no better than there
     source: dict|None = None  # how `load` was asked, which of its parts these are, and which of those; see `origin`
+    features: Tensor|None = None  # N×V×D: what a pretrained network made of each image, and of V−1 augmented views
+    small: Tensor|None = None  # N×C×h×h uint8: the images small, what a decoder restores where there are features
 
     def __post_init__(self):
         put, p = partial(object.__setattr__, self), self.pixels
@@ -69,6 +83,7 @@ class Images:
         put('ids', np.arange(n) if self.ids is None else np.atleast_1d(self.ids))
         if self.ids.shape != (n,):
             raise UserError(f'ids: {len(self.ids):,} for {n:,} images; one for each expected')
+        if self.features is not None: put('features', _as_features(self.features, n).to(p.device))
 
     def __len__(self) -> int: return len(self.pixels)
 
@@ -101,13 +116,25 @@ class Images:
         if not self.in_memory: return self.pixels.chunks(order, size, workers)
         return ((idx, self.take(idx)) for idx in as_index(order, len(self)).split(size))
 
+    def inputs(self,
+               order: Tensor,  # positions, int64
+               size: int,  # images at a time; the last may be fewer
+               workers: int = 0,  # processes that read ahead, for images on disk
+               ) -> Iterator[tuple[Tensor, Tensor]]:  # (positions, uint8 pixels or float32 B×D features)
+        "What a network is shown of the images in `order`: their features where there are some, else their pixels."
+        if self.features is None: return self.chunks(order, size, workers)
+        x = self.features[:, 0]
+        return ((idx, x[idx.to(x.device)].float()) for idx in as_index(order, len(self)).split(size))
+
     def subset(self, idx: Any) -> 'Images':
         "The images at positions `idx`, in that order; `ids` still say where they came from."
         idx = as_index(idx, len(self))
         at, pixels = idx.to(self.labels.device), self.take(idx) if self.in_memory else self.pixels.subset(idx)
         true, source = None if self.true is None else self.true[at], self.source
         if source: source = source | dict(at=idx if source['at'] is None else source['at'][idx])
-        return replace(self, pixels=pixels, labels=self.labels[at], true=true, ids=self.ids[idx.numpy()], source=source)
+        seen = {k: v[at] for k in ('features', 'small') if (v := getattr(self, k)) is not None}
+        return replace(self, pixels=pixels, labels=self.labels[at], true=true, ids=self.ids[idx.numpy()], source=source,
+                       **seen)
 
     def join(self, other: 'Images') -> 'Images':
         "These and then the others, which are of the same kind."
@@ -119,8 +146,10 @@ class Images:
         a, b, source = self.source, other.source, None
         if a and b and a['load'] == b['load'] and a['at'] is b['at'] is None:
             source = a | {k: [*a[k], *b[k]] for k in ('parts', 'sums')}
+        seen = {k: None if a is None or b is None else torch.cat([a, b]) for k in ('features', 'small')
+                for a, b in [(getattr(self, k), getattr(other, k))]}
         return replace(self, pixels=pixels, labels=torch.cat([self.labels, other.labels]), true=true, source=source,
-                       ids=np.concatenate([self.ids, other.ids]), skipped=self.skipped + other.skipped)
+                       ids=np.concatenate([self.ids, other.ids]), skipped=self.skipped + other.skipped, **seen)
 
     def origin(self) -> dict|None:  # plain values and tensors; None: they were handed over as arrays
         "What it takes to have these images again where only their files are, see `data.sources.load_again`."
@@ -134,7 +163,9 @@ class Images:
 
     def to(self, device: Any) -> 'Images':
         "The same images on `device`; what is on disk is delivered there."
-        return replace(self, pixels=self.pixels.to(as_device(device)))
+        device = as_device(device)
+        moved = {k: v.to(device) for k in ('features', 'small') if (v := getattr(self, k)) is not None}
+        return replace(self, pixels=self.pixels.to(device), **moved)
 
     def labels_sum(self) -> str:  # 16 hexadecimal characters
         "The checksum of the given labels, in their order."

@@ -269,8 +269,10 @@ def given(
     classes = None,      # C names, for a file of words
 ):                       # N int64 given labels, or `LabelsRead`
     "Given labels as a file, or a transition matrix, has them."
-    if (file is None) == (matrix is None):
-        raise UserError("noise 'given' has neither or both of file= and matrix=; give labels or C×C probabilities")
+    if file is None and matrix is None: raise UserError(
+        "noise 'given' needs its labels or its matrix: noise_settings=dict(file='labels.csv') or dict(matrix=m), C×C "
+        'probabilities, row c those of the true class c')
+    if not (file is None or matrix is None): raise UserError("noise 'given' has file= and matrix=; give one of them")
     if matrix is not None: return by_matrix(labels, n_classes, seed, matrix)
     name = file if isinstance(file, (str, Path)) else 'file'
     return match_labels(read_labels(file), labels, n_classes, name, ids, classes)
@@ -298,16 +300,18 @@ class NoiseKind:
     function: Callable              # (labels, rate, n_classes, seed, **options) → N given labels, or `LabelsRead`
     options: tuple | None = ()      # names of the options that it reads; None: any
     takes_rate: bool | None = None  # True: it needs a rate, False: it has its own, None: with or without
+    effect: str = ''                # what it does, for people who read a report
 
 def _none(labels, rate, n_classes, seed): return labels
 
 NOISE = {
     'none':       NoiseKind(_none, takes_rate=False),
-    'symmetric':  NoiseKind(symmetric, ('inclusive',), True),
-    'asymmetric': NoiseKind(asymmetric, ('class_map',), True),
-    'instance':   NoiseKind(instance, (), True),
-    'given':      NoiseKind(given, ('matrix', 'file'), False),
-    **{f'human:{which}': NoiseKind(partial(human, which=which), ('file',), False) for which in HUMAN_LABELS}}
+    'symmetric':  NoiseKind(symmetric, ('inclusive',), True, 'wrong labels are spread evenly over the other classes'),
+    'asymmetric': NoiseKind(asymmetric, ('class_map',), True, 'each class is mistaken for one other'),
+    'instance':   NoiseKind(instance, (), True, 'how likely a label is wrong depends on the image'),
+    'given':      NoiseKind(given, ('matrix', 'file'), False, 'labels of a file, or drawn from a matrix'),
+    **{f'human:{which}': NoiseKind(partial(human, which=which), ('file',), False, 'given by people')
+       for which in HUMAN_LABELS}}
 
 def find_noise(
     kind: Any,      # a name in `NOISE`, 'module:name', or a function of your own
@@ -340,7 +344,9 @@ def check_noise(
     elif found.takes_rate or rate is not None: rate = as_rate(rate, name)
     for k, v in (options or {}).items():
         if v is not None and v is not False and found.options is not None and k not in found.options:
-            raise UserError(f"noise {name!r} has no setting {k!r}; it has {', '.join(found.options) or 'none'}")
+            others = [repr(n) for n, v in NOISE.items() if k in (v.options or ()) and ':' not in n]
+            raise UserError(f"noise {name!r} has no setting {k!r}; it has {', '.join(found.options) or 'none'}"
+                            + (f" ({k} belongs to noise {' and '.join(others)})" if others else ''))
     return rate
 
 def noise_name(kind: Any) -> str:

@@ -28,7 +28,7 @@ from ..session.session import Session
 from ..session.tracked import TrackedRun
 from ..session.view import ENDED_STATES, RunView
 from ..training.spec import LIVE_FIELDS
-from ..training.trainer import check_parts
+from ..training.parts import check_parts
 from ..training.defaults import reopen_fields
 from ..training.spec import OWN_PREFIX, Spec, read_spec, spec_from_dict
 from ..viz.views import truth_word
@@ -92,11 +92,12 @@ def headline(
     "The five numbers that head the page."
     h = [r for r in run.history if epoch is None or r['epoch'] <= epoch] if run else []
     r, percent = (h[-1] if h else _first_numbers(run)), lambda v: '–' if v is None else f'{v:.1f}%'
-    tested = not h or any(o['test_acc'] is not None for o in run.history)
+    tested = not h or any(o.get('test_acc') is not None for o in run.history)
     acc = [v for o in h if (v := o.get('test_acc' if tested else 'val_given')) is not None]
     clean = run is None or truth_word(run, run.test) == 'true'
     best = f'best {max(acc):.1f}%' if acc else 'on clean labels' if tested and clean else 'labels as they came'
-    name = 'held out: as given' if not tested else 'test accuracy' if clean else 'test: as given'
+    name = 'test accuracy' if clean else 'test: as given'
+    if not tested: name = 'held out: as given' if acc else 'nothing is tested'
     used, n = r.get('classes_predicted'), run.watched and len(run.watched.classes) if run else None
     truth = 'true' if run is None else truth_word(run)
     alpha, lr = r.get('alpha'), r.get('lr')
@@ -104,7 +105,7 @@ def headline(
     tiles = ((percent(acc[-1] if acc else None), name, best, 0),
              (percent(r.get('memorized')), 'of wrong labels memorized', 'lower is better', 2),
              (percent(r.get('corrected')), 'of wrong labels corrected', f'predicted as {truth}', 9),
-             ('–' if used is None else f'{used}{of}', 'classes in use', 'few: it has collapsed', 3),
+             ('–' if used is None else f'{used}{of}', 'classes in use', 'few: a collapse, once it has learned', 3),
              ('–' if alpha is None else f'{alpha:.3g}', 'α: trust in given labels',
               '' if lr is None else f'learning rate {lr:.3g}', 1))
     return [dict(zip(('value', 'name', 'note', 'color'), tile)) for tile in tiles]

@@ -26,6 +26,7 @@ class Batch(NamedTuple):
     weak: Tensor            # B×C×H×W uint8, x
     strong: Tensor | None = None    # B×C×H×W uint8, T(x), for methods whose `views` ask for it
     strong2: Tensor | None = None   # the same, drawn once more
+    small: Tensor | None = None     # B×C×h×h uint8, the images, small: where the views are features, B×D
 
 # %% ../../nbs/03_methods/03_base.ipynb #6e06c969
 class Phase(NamedTuple):

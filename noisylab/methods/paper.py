@@ -121,7 +121,8 @@ class Paper(Method):
         pseudo = pseudo_labels(own, s['tau'], self.mean_p, self._prior)
         views = ('strong', 'weak') if self.view == 'both' else (self.view,)
         res = {'bootstrap': sum(bootstrap_loss(logits[v], b.labels, pseudo, s['alpha']) for v in views)/len(views)}
-        if self.w_rec: res['rec'] = restoration_loss(strong.restored.float(), net.normalize(b.weak), self.reduction)
+        target = b.weak if b.small is None else b.small     # views that are features have no pixels
+        if self.w_rec: res['rec'] = restoration_loss(strong.restored.float(), net.normalize(target), self.reduction)
         if self.w_cluster:
             res['cluster'] = cluster_loss(weak.clusters.float(), strong.clusters.float(), s['lam'], self.target_grad)
         return res

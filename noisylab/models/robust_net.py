@@ -156,21 +156,22 @@ class RobustNet(nn.Module):
             except (TypeError, ValueError, RuntimeError):
                 raise UserError(f'mean or std of the pixels is {v!r:.60}; a number for each channel expected') from None
         self.register_buffer('mean', column(mean)); self.register_buffer('std', column(std))
-        fmap, logits = _dry_run(backbone, shape)
+        self.input_shape = getattr(backbone, 'input_shape', self.shape)     # of a head: that of the features
+        fmap, logits = _dry_run(backbone, self.input_shape)
         self.n_features, self.n_classes = fmap.shape[1], logits.shape[1]
         self.decoder = Decoder(fmap.shape[1], fmap.shape[-1], shape, decoder_width) if decoder else None
         self.cluster = nn.Linear(fmap.shape[1], clusters) if clusters else None
 
     def normalize(self, x):
-        "Bytes → normalized floats (zero mean, unit deviation over the training images)."
-        return (x.float() - self.mean)/self.std
+        "Bytes → normalized floats (zero mean, unit deviation over the training images); features stay as they are."
+        return x if x.is_floating_point() else (x.float() - self.mean)/self.std
 
     def bytes(self, x):
         "Normalised floats → bytes, for looking at."
         return (x.float()*self.std + self.mean).round().clamp(0, 255).byte()
 
     def forward(self,
-        x,                      # B×C×H×W: uint8 pixels, or floats that `normalize` made
+        x,                      # B×C×H×W: uint8 pixels, or floats that `normalize` made; B×D: features, for a head
         restore: bool | int = False,    # run the decoder, too; a number: for so many of the images
     ) -> Outputs:
         if x.dtype == torch.uint8: x = self.normalize(x)
@@ -326,7 +327,7 @@ def model_cost(
     net: RobustNet,
 ) -> dict:              # part → {'parameters', 'flops'}; flops of one image, forward, a multiply-add counted as two
     "Parameters and FLOPs of the backbone (with its classifier), the decoder and the cluster head."
-    was, res, x = net.training, {}, torch.zeros(1, *net.shape, device=net.mean.device)
+    was, res, x = net.training, {}, torch.zeros(1, *net.input_shape, device=net.mean.device)
     def counted(k, part, x):
         with torch.inference_mode(False), torch.no_grad(), _Flops() as seen: out = part(x)
         res[k] = {'parameters': sum(p.numel() for p in part.parameters()), 'flops': seen.total}

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from ..data.validation import as_index
 from .frames import Frame, Frames, WatchedImages, read_frames, save_frames, small_pictures
 from .view import Messages
-from ..training.evaluation import Snapshot, make_snapshot, network_outputs, restored_images
+from ..training.evaluation import Snapshot, make_snapshot, network_outputs, restored_images, strong_views
 from ..training.trainer import Trainer
 
 # %% ../../nbs/06_session/05_observer.ipynb #56774e41
@@ -65,12 +65,9 @@ def pinned_views(
     pinned: np.ndarray,     # p, places among the watched images
 ) -> dict:                  # `original`, `augmented`, `restored` and `ops` of a `Frame`
     "The pinned images as they are augmented and restored now."
-    tr, train, index = trainer, trainer.data.train, trainer.data.watch_index[torch.as_tensor(pinned)]
-    x, draws = train.take(index).to(tr.spec.device), tr.strong.draw(len(train), tr.spec.seed, 0)[index]
-    strong = tr.strong.apply(x, draws)
-    again = restored_images(tr, strong)
+    x, strong, again, ops = strong_views(trainer, trainer.data.watch_index[torch.as_tensor(pinned)])
     return dict(original=_shown(x), augmented=_shown(strong), restored=None if again is None else _shown(again),
-                ops=tuple(tr.strong.names(draws)))
+                ops=ops)
 
 def make_frame(
     trainer: Trainer,
@@ -97,7 +94,7 @@ def restoration_errors(
 ) -> dict | None:       # operation → (images, mean squared error in 0..1 before, and after); None without a decoder
     "How well the network undoes each augmentation operation."
     tr = trainer
-    if not getattr(tr.method, 'w_rec', 0) or not tr.strong.n: return None
+    if not getattr(tr.method, 'w_rec', 0) or not tr.strong.n or tr.data.train.features is not None: return None
     names = tr.strong.ops
     one = replace(tr.strong, n=1)
     watch = tr.data.watch_index

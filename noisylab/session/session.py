@@ -30,7 +30,8 @@ from .view import LossCurve, Messages, RunProgress, RunView, Speed
 from ..training.checkpoint import load_handed_over, read_checkpoint
 from ..training.evaluation import Interrupted
 from ..training.spec import Spec, check_change, relocate_spec
-from ..training.trainer import Trainer, read_request, rebuild_trainer
+from ..training.parts import read_request
+from ..training.trainer import Trainer, rebuild_trainer
 
 # %% ../../nbs/06_session/07_session.ipynb #5b284420
 _PRELOADING = threading.Lock()

@@ -56,7 +56,7 @@ def resolve_engine(
 def bf16_is_faster(device: str, model: str) -> bool:
     "Whether autocast to bfloat16 makes this network faster on this device."
     if device.startswith('cuda'): return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device != 'cpu' or model == 'small': return False
+    if device != 'cpu' or model in ('small', 'linear'): return False
     return any(getattr(torch.cpu, f'_is_{f}_supported', bool)() for f in ('avx512_bf16', 'amx_tile'))
 
 def auto_precision(device: str, model: str) -> str:     # 'fp32' or 'bf16'

@@ -21,9 +21,11 @@ from ..data.images import Images
 from ..errors import UserError
 from ..data.files import SkippedFile, read_all, read_headers
 from ..data.listing import list_images
-from ..models.robust_net import RobustNet, make_model, split_weights
+from ..models.features import SMALL_SIDE, FeatureHead, feature_scale
+from ..models.pretrained import load_backbone
+from ..models.robust_net import ModelInfo, RobustNet, make_model, split_weights
 from .checkpoint import load_weights, read_checkpoint
-from .environment import resolve_device
+from .environment import auto_precision, resolve_device
 from .evaluation import check_shape
 from .spec import OWN_PREFIX, Spec, spec_from_dict
 from .step import evaluation_mode
@@ -37,17 +39,22 @@ def net_maker(
     mean, std,              # per channel, in 0..1
     net: nn.Module | None = None,   # your own classifier, instead of `spec.model`
     layer: str | None = None,       # its feature layer
+    features: torch.Tensor | None = None,   # N×V×D, of the images trained on: a head is made for such; None: of pixels
     **heads,                # instead of those of the method
 ) -> Callable[..., RobustNet]:      # seed → a network; None: the run's, and another one in each further call
     "The `make_model` of a run, as `Method.build` gets it."
-    made = []
+    made, model = [], spec.model if net is None else net
+    if features is not None:
+        if net is not None: raise UserError('net= takes pixels, and these images have features; give one of them')
+        scale, shape = feature_scale(features), (shape[0], *[min(SMALL_SIDE, shape[1])]*2)
+        model = ModelInfo(lambda shape, n_classes: FeatureHead(*scale, n_classes), True)
     def make(seed: int | None = None):
         if seed is None: seed = spec.seed + 1_000_003*len(made)
         if isinstance(net, nn.Module) and made:
             raise UserError(f'{type(method).__name__} trains more than one network and was handed one module as net=; '
                             'hand over a function that makes one')
         made.append(1)
-        return make_model(spec.model if net is None else net, shape, n_classes, mean, std, spec.width, layer,
+        return make_model(model, shape, n_classes, mean, std, spec.width, layer,
                           seed, **heads or method.heads(n_classes))
     return make
 
@@ -59,6 +66,8 @@ class Classifier:
     classes: tuple[str, ...]    # their names
     epoch: int                  # epochs that it was trained
     epochs: int                 # and was to be trained
+    backbone: Any = None        # whose features it takes, see `load_backbone`; None: it takes pixels
+    temperature: float = 1.     # that its logits are divided by
 
 def load_classifier(
     run: str | Path,                # run folder
@@ -80,10 +89,13 @@ def load_classifier(
     if method is None: method = Method() if own else make_method(spec.method, **spec.settings)
     zero = [0.]*shape[0]        # mean and deviation come with the weights
     spec = replace(spec, model=split_weights(spec.model)[0])    # without the file of pretrained weights
-    made = method.build(net_maker(spec, method, shape, len(classes), zero, zero, net, layer, decoder=False))
+    D = known.get('features')   # a head on so many
+    made = method.build(net_maker(spec, method, shape, len(classes), zero, zero, net, layer,
+                                  None if D is None else torch.zeros(1, 1, D), decoder=False))
     weights = {k: v for k, v in (st.get('average') or st['net']).items() if not k.startswith(('decoder.', 'cluster.'))}
     load_weights(made, weights)
-    return Classifier(made.to(device).eval(), shape, classes, st['epoch'], spec.epochs)
+    return Classifier(made.to(device).eval(), shape, classes, st['epoch'], spec.epochs, spec.backbone,
+                      st.get('temperature') or 1.)
 
 # %% ../../nbs/05_training/10_prediction.ipynb #2f6fbf82
 PREDICTION_COLUMNS = ('path', 'label', 'probability', 'second', 'second_probability')
@@ -143,7 +155,7 @@ def _files(source: Any, shape: tuple) -> tuple[ImageFiles, tuple[str, ...]]:
 def _pieces(images: ImageFiles | Images, size: int, on_bad: str, skipped: list) -> Iterator:
     "(ids, uint8 pixels), `size` images at a time; what cannot be used goes to `skipped`."
     if isinstance(images, Images):
-        for idx, x in images.chunks(torch.arange(len(images)), size): yield images.ids[idx.numpy()], x
+        for idx, x in images.inputs(torch.arange(len(images)), size): yield images.ids[idx.numpy()], x
         return
     _, good, bad = read_headers(images.root, images.paths, on_bad)
     skipped += bad
@@ -154,6 +166,18 @@ def _pieces(images: ImageFiles | Images, size: int, on_bad: str, skipped: list) 
         if len(good): yield some.paths[good], x
 
 # %% ../../nbs/05_training/10_prediction.ipynb #d5d79836
+def _seer(known, images):
+    "From pixels to what the network of a classifier takes: the features of its backbone, or the pixels."
+    head = known.net.input_shape != known.net.shape
+    if not head or isinstance(images, Images) and images.features is not None: return lambda x: x
+    if known.backbone is None: raise UserError('this run is of features that it was handed; hand over Images with '
+                                               'features, replace(images, features=…)')
+    device = known.net.mean.device
+    network = load_backbone(known.backbone)
+    dtype = dict(fp32=torch.float32, bf16=torch.bfloat16)[auto_precision(str(device), network.name)]
+    network.to(device, dtype)
+    return lambda x: torch.cat([network(part, dtype) for part in x.split(16)])
+
 @check_types
 def predict(
     run: str | Path | Classifier,   # run folder, or what `load_classifier` gave
@@ -174,9 +198,11 @@ def predict(
     if isinstance(images, Images): check_shape(images, known.shape)
     else: images, notes = _files(images, known.shape)
     ids, probs, skipped = [], [], []
+    see = _seer(known, images)
     with evaluation_mode(known.net) as net:
         for some, x in _pieces(images, max(10, 1000*32**2//known.shape[1]**2), on_bad, skipped):
             ids.append(some)
-            probs.append(net(x.to(net.mean.device)).logits.softmax(1).cpu().numpy())
+            logits = net(see(x.to(net.mean.device))).logits.float()
+            probs.append((logits/known.temperature).softmax(1).cpu().numpy())
     if not ids: raise UserError(f'none of {len(images):,} pictures can be used; {skipped[0].path}: {skipped[0].why}')
     return Predictions(np.concatenate(ids), np.concatenate(probs), known.classes, tuple(skipped), notes)

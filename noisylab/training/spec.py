@@ -49,7 +49,8 @@ def named_code(
     if str(own.get('noise')).startswith('human:'): del own['noise']
     if isinstance(own.get('model'), str) and split_weights(own['model'])[1]: del own['model']
     if isinstance(own.get('data'), str) and os.path.exists(own['data']): del own['data']
-    one = [own.get(k) for k in ('data', 'noise', 'method', 'model', 'optimizer', 'schedule')]
+    if str(own.get('backbone')).startswith('timm:'): del own['backbone']
+    one = [own.get(k) for k in ('data', 'noise', 'method', 'model', 'backbone', 'optimizer', 'schedule')]
     calls = own.get('callbacks') or ()
     return [v for v in (*one, *(calls if isinstance(calls, (list, tuple)) else [calls])) if is_named(v)]
 
@@ -76,6 +77,10 @@ class Spec:
     method: str = 'balanced'        # see `methods.base.METHODS`
     settings: dict = field(default_factory=dict)        # of the method, where they differ from its own
     model: str = 'auto'             # see `models.robust_net.make_model`
+    backbone: str | None = None     # a pretrained network whose features a head is trained on, by a name that
+                                    # `models.pretrained.load_backbone` takes; None: `model` is trained on pixels
+    feature_views: int | None = None    # augmented views of each image that the backbone sees, weak and strong ones
+                                    # in turn; None: two where the method looks at strong views, else none
     width: float = 1.               # factor on the network's channels
     ops: str | tuple = 'auto'       # 'randaugment', 'cutout' (that and Cutout), 'digits', or names, see
                                     # `data.augment.named_operations`
@@ -125,14 +130,15 @@ RANGES = dict(width=(.01, 16), lr=(0, 100), momentum=(0, .9999), weight_decay=(0
               warmup=(0, 100_000), average=(0, .99999),
               n=(0, 20), m=(0, 30), crop=(0, 64), epochs=(1, 100_000), batch=(2, 1_000_000),
               eval_every=(1, 100_000), watch=(1, 1_000_000), seed=(0, 2**31-1),
-              train_size=(2, 10**9), size=SIZE_RANGE, workers=(0, 256))
+              feature_views=(0, 16), train_size=(2, 10**9), size=SIZE_RANGE, workers=(0, 256))
 CHOICES = dict(on_bad=('raise', 'skip'), grey=(None, True, False), flip=(None, True, False),
                nesterov=(True, False), precision=('auto', 'fp32', 'bf16'),
                engine=('auto', 'eager', 'graph', 'compiled'))
 SCHEDULES = 'step', 'cosine', 'linear', 'constant', 'author'
 OPTIMIZERS = 'sgd', 'adam', 'adamw'
 OWN_PREFIX = 'own: '       # begins the name of a part that a `Trainer` was handed: data, model, method, …
-WHOLE_NUMBERS = ('n', 'm', 'crop', 'epochs', 'batch', 'eval_every', 'watch', 'seed', 'train_size', 'size', 'workers')
+WHOLE_NUMBERS = ('n', 'm', 'crop', 'epochs', 'batch', 'eval_every', 'watch', 'seed', 'train_size', 'size', 'workers',
+                 'feature_views')
 
 def check_spec(
     spec,       # a `Spec`
@@ -142,7 +148,7 @@ def check_spec(
         v, kind = getattr(spec, k), 'a whole number' if k in WHOLE_NUMBERS else 'a number'
         if v is None and Spec.__dataclass_fields__[k].default is None: continue
         good = isinstance(v, int if k in WHOLE_NUMBERS else (int, float)) and not isinstance(v, bool)
-        if not good or not lo <= v <= hi: raise UserError(f'{k}={v!r}; expected {kind} from {lo:g} to {hi:g}')
+        if not good or not lo <= v <= hi: raise UserError(f'{k}={v!r}; expected {kind} from {lo:,} to {hi:,}')
     for k, allowed in CHOICES.items():
         v = getattr(spec, k)
         if v not in allowed: raise UserError(f"{k}={v!r}; expected one of {', '.join(map(str, allowed))}")
@@ -163,6 +169,11 @@ def check_spec(
             raise UserError(f"callbacks: {v!r}; expected texts 'module:name'; objects go to Trainer(callbacks=[…])")
     for k in ('settings', 'noise_settings'):
         if not isinstance(getattr(spec, k), dict): raise UserError(f'{k}={getattr(spec, k)!r}; expected a dictionary')
+    if spec.backbone is not None and (not isinstance(spec.backbone, str) or not spec.backbone):
+        raise UserError(f"backbone={spec.backbone!r}; expected a name such as 'auto' or 'resnet50', or None")
+    if spec.backbone and spec.model not in ('auto', 'linear') and OWN_PREFIX not in spec.model: raise UserError(
+        f'model={spec.model!r} is a network of pixels, and with backbone={spec.backbone!r} a head is trained on '
+        'features; give one of them')
     for k in ('data', 'root', 'noise', 'method', 'model', 'device'):
         if not isinstance(getattr(spec, k), str): raise UserError(f'{k}={getattr(spec, k)!r}; expected a text')
     if not spec.noise.startswith(OWN_PREFIX): check_noise(spec.noise, spec.rate, spec.noise_settings)
@@ -249,6 +260,8 @@ def check_change(
     "Check what shall change, before anything is touched."
     if not isinstance(new.get('noise', ''), str): raise UserError(f"noise={new['noise']!r}; expected a kind's name")
     for k in new:
+        if k == 'm' and spec.backbone: raise UserError(
+            'm: this run augments no pixels, the features of its views were computed before it began; start anew')
         if k not in LIVE_FIELDS + method.live:
             raise UserError(f"{k!r} can't change during this run; what can: {', '.join(LIVE_FIELDS + method.live)}")
     said = {k: v for e in events for k, v in e.items() if k not in EVENT_NOTES} | new

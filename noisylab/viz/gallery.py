@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.validation import check_types, write_atomic
-from ..label_issues.scores import confused_pairs
+from ..label_issues.kinds import LABEL
 from ..label_issues.issues import LabelIssues
 from .style import png_url
 
@@ -25,6 +25,7 @@ ul.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 
 ul.grid li { border: 1px solid #8885; border-radius: .4rem; padding: .6rem; overflow-wrap: anywhere }
 img { width: 96px; height: 96px; object-fit: contain; display: block; margin-bottom: .4rem }
 img.small { image-rendering: pixelated }
+img.near { width: 32px; height: 32px; display: inline-block; margin: .3rem .3rem 0 0 }
 table { border-collapse: collapse } td, th { padding: .15rem .5rem; text-align: right } th { font-weight: 600 }
 small, .note { opacity: .75 } .scroll { overflow-x: auto }"""
 
@@ -41,10 +42,9 @@ def _picture(pixels, side=96):
 # %% ../../nbs/08_viz/07_gallery.ipynb #568753b2
 def _noise(s):
     "How much noise there seems to be, and between whom."
-    if s.noise is None: return ''
-    names, said = [_t(c) for c in s.classes], f'<p>{_t(s.noise)}.</p>'
-    pairs = [f'<li>{names[g]} → {names[t]}: {v:.1%} of all images</li>' for g, t, v in confused_pairs(s.noise.joint)]
-    if pairs: said += f'<p>Most often, given → what it seems to be:</p><ul>{"".join(pairs)}</ul>'
+    said = ''.join(f'<p>{_t(line)}.</p>' for line in s.summary()[1:])
+    if s.noise is None: return said
+    names = [_t(c) for c in s.classes]
     if len(names) > 20: return said
     head = ''.join(f'<th scope="col">{c}</th>' for c in names)
     rows = ''.join(f'<tr><th scope="row">{c}</th>' + ''.join(f'<td>{100*p:.0f} <small>± {100*d:.0f}</small></td>'
@@ -52,37 +52,51 @@ def _noise(s):
     return said + ('<details><summary>Given labels of each class, %</summary><div class="scroll"><table>'
                    f'<tr><th></th>{head}</tr>{rows}</table></div></details>')
 
+def _cards(s):
+    "Pictures with what is said of them; those whose label is doubted with the nearest that have another one."
+    small, uris = ' class="small"' if s.images.shape[1] < 96 else '', []
+    for _, pixels in s.images.chunks(s.index, 256): uris += [_picture(x) for x in pixels.cpu().numpy()]
+    near = [s.disagreeing(i)[:3] if LABEL in kinds else [] for i, kinds in zip(s.index.tolist(), s.kinds)]
+    uri_of = {}
+    for at, pixels in s.images.chunks(np.unique([o['index'] for some in near for o in some]).astype(int), 256):
+        uri_of |= zip(at.tolist(), (_picture(x, 32) for x in pixels.cpu().numpy()))
+    beside = [''.join(f'<img class="near" src="{uri_of[o["index"]]}" title="{_t(o["label"])}: {_t(o["id"])}" '
+                      f'alt="{_t(o["label"])}" loading="lazy">' for o in some) for some in near]
+    names = [f'<b>{_t(r["given"])}</b>' + f' → <b>{_t(r["suggested"])}</b>'*(r['suggested'] != r['given'])
+             for r in s.rows()]
+    cards = [f'<li><img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy">{name}<br><small>{_t(r["reason"])}<br>'
+             f'{_t(r["id"])} · wrong: {r["p_wrong"]:.0%}</small><div>{others}</div></li>'
+             for uri, name, r, others in zip(uris, names, s.rows(), beside)]
+    return f'<ul class="grid">{"".join(cards)}</ul>'
+
 @check_types
 def gallery_page(
     issues: LabelIssues,
     title: str = 'Labels that look wrong',
-    most: int = 1000,       # pictures, the most doubted ones
+    most: int = 1000,       # pictures of each kind of issue, the worst ones
 ) -> str:                   # HTML
-    "The doubted labels with their images."
-    s, k = issues, min(len(issues), most)
-    small = ' class="small"' if s.images.shape[1] < 96 else ''
-    items = []
-    for _, pixels in s.images.chunks(s.index[:k], 256): items += [_picture(x) for x in pixels.cpu().numpy()]
-    cards = ''.join(f'<li><img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy"><b>{_t(r["given"])}</b> → '
-                    f'<b>{_t(r["suggested"])}</b><br><small>{_t(r["reason"])}<br>{_t(r["id"])} · wrong: '
-                    f'{r["p_wrong"]:.0%}'
-                    '</small></li>' for uri, r in zip(items, s.rows()))
-    left = f' The {k:,} most doubted are shown.' if k < len(s) else ''
-    notes = ''.join(f'<p class="note">{_t(n)}</p>' for n in s.notes)
+    "The doubted labels with their images, and after them the images with each other kind of issue."
+    s, n = issues, issues.counts()
+    head = lambda kind: f' The {most:,} most doubted are shown.' if n[kind] > most else ''
+    first = lambda kind: _cards(s.only(kind).first(most))
+    notes = ''.join(f'<p class="note">{_t(note)}</p>' for note in s.notes)
+    others = [k for k in n if k != LABEL]
+    links = ' · '.join(f'<a href="#{k}">{k}</a>: {n[k]:,}' if n[k] else f'{k}: 0' for k in others)
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
             f'content="width=device-width, initial-scale=1">'
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>{_t(title)}</title>'
             f'<style>{STYLE}</style></head>'
-            f'<body><h1>{_t(title)}</h1><p>{len(s):,} of {len(s.images):,} labels of {_t(s.images.name)} are '
-            f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{left}</p>{_noise(s)}{notes}'
-            f'<ul class="grid">{cards}</ul></body></html>')
+            f'<body><h1>{_t(title)}</h1><p>{n[LABEL]:,} of {len(s.images):,} labels of {_t(s.images.name)} are '
+            f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{head(LABEL)}</p>'
+            + f'<p>Images with other issues: {links}.</p>'*bool(others) + f'{_noise(s)}{notes}{first(LABEL)}'
+            + ''.join(f'<h2 id="{k}">{k}: {n[k]:,} images</h2>{first(k)}' for k in others if n[k]) + '</body></html>')
 
 @check_types
 def write_gallery(
     issues: LabelIssues,
     path: str | Path,       # of the page
     title: str = 'Labels that look wrong',
-    most: int = 1000,       # pictures, the most doubted ones
+    most: int = 1000,       # pictures of each kind of issue, the worst ones
 ):
     "Write the page of `gallery_page`."
     write_atomic(Path(path), gallery_page(issues, title, most))

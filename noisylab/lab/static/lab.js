@@ -439,7 +439,7 @@ class App {
   }
   choose(k, at, title, one = null, fresh = true) {      // points of map `k` beside the map; `one`: its point, or the number of an image
     const f = this.f?.[k];
-    this.chosen = at.length && f ? { k, at, title } : null;
+    this.chosen = title && f ? { k, at, title } : null;
     if (fresh) {
       this.one1 = f && one !== null ? (at.length ? f.im.index[f.im.shown[one]] : one) : null;
       if (this.one1 !== null || this.s.looked !== null) this.send('look', { image: this.one1 });
