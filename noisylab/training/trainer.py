@@ -120,7 +120,7 @@ class Trainer:
         path = as_path(folder, 'folder')
         if (path/'spec.json').exists() and not (path/'checkpoint.pt').exists():     # it ended before the first one
             warnings.warn(f'{path} has no checkpoint yet: the run begins anew', stacklevel=2)
-            spec = relocate_spec(asdict(read_spec(path)), device, data, root)
+            spec = relocate_spec(vars(read_spec(path)), device, data, root)
             return cls(spec, out=path, checkpoint_every=checkpoint_every or 10, **parts)
         st = read_checkpoint(folder)
         spec = relocate_spec(st['spec'] | ({} if workers is None else dict(workers=workers)), device, data, root)
