@@ -169,13 +169,13 @@ def check_spec(
             raise UserError(f"callbacks: {v!r}; expected texts 'module:name'; objects go to Trainer(callbacks=[…])")
     for k in ('settings', 'noise_settings'):
         if not isinstance(getattr(spec, k), dict): raise UserError(f'{k}={getattr(spec, k)!r}; expected a dictionary')
+    for k in ('data', 'root', 'noise', 'method', 'model', 'device'):
+        if not isinstance(getattr(spec, k), str): raise UserError(f'{k}={getattr(spec, k)!r}; expected a text')
     if spec.backbone is not None and (not isinstance(spec.backbone, str) or not spec.backbone):
         raise UserError(f"backbone={spec.backbone!r}; expected a name such as 'auto' or 'resnet50', or None")
     if spec.backbone and spec.model not in ('auto', 'linear') and OWN_PREFIX not in spec.model: raise UserError(
         f'model={spec.model!r} is a network of pixels, and with backbone={spec.backbone!r} a head is trained on '
         'features; give one of them')
-    for k in ('data', 'root', 'noise', 'method', 'model', 'device'):
-        if not isinstance(getattr(spec, k), str): raise UserError(f'{k}={getattr(spec, k)!r}; expected a text')
     if not spec.noise.startswith(OWN_PREFIX): check_noise(spec.noise, spec.rate, spec.noise_settings)
     if not str(spec.method).startswith(OWN_PREFIX): make_method(spec.method, **spec.settings)
 
