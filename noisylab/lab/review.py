@@ -8,7 +8,7 @@ __all__ = ['nearest_rows', 'unit_rows', 'issue_map', 'Neighborhood', 'thumbnails
 # %% ../../nbs/09_lab/05_review.ipynb #07a32f52
 from importlib.util import find_spec
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Thread
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from ..errors import UserError
 from .widget import ThreadSafeWidget, package_text, pixels_message
 from ..label_issues.decisions import REVIEW_STATES, UNDECIDED, Decisions, decisions_path
 from ..label_issues.find import find_label_issues
+from ..label_issues.issues import LISTED, issue_reasons
+from ..label_issues.verified import VerifiedJudge
 from ..metrics.embedding import tsne
 from ..viz.style import PALETTE
 
@@ -175,6 +177,7 @@ class Review:
         side: int = 64,                 # pixels of a picture in the grid
         file: Any = None,               # decisions are kept there, and found again; None: see `decisions_path`; False:
                                         # nowhere
+        learn: bool = True,             # the order of what is not on the page yet follows the answers
     ):
         issues = images_or_issues
         if isinstance(side, bool) or not isinstance(side, (int, np.integer)) or side < 1:
@@ -193,9 +196,14 @@ class Review:
         self.file, self._stamp = None, None     # of the decisions; what it was when it was written
         if file is None: file = decisions_path(self.images)
         if file: self._open(as_path(file, 'file'))
+        judged = getattr(issues, 'judged', None)
+        self._judge = None if judged is None else VerifiedJudge(judged, self.images.labels.cpu(),
+                                                                getattr(issues, 'features', None))
+        self.learn, self._learning, self._fitted = bool(learn) and self._judge is not None, None, {}
         self.widget = ReviewWidget(fixed=self._fixed(), **self._news())
         self.widget.on_msg(self._hear)
         self.decisions.on_change = self._changed
+        self._ask()
 
     # ---- what was decided
     @property
@@ -242,6 +250,57 @@ class Review:
             self.decisions.label[:len(mine)] = np.where(mine == UNDECIDED, self.decisions.label[:len(mine)], mine)
         self.decisions.save(self.file, answered=True)
         self._stamp = self._look(self.file)
+
+    # ---- what is learned
+    def learn_from_answers(self, on: bool = True):
+        "Switch on or off that the order of what is not on the page yet follows the answers."
+        if on and self._judge is None:
+            raise UserError('these issues have no judgement to refit; what find_label_issues gives was expected')
+        with self._lock:
+            self.learn = bool(on)
+            self._ask()
+            self.refresh()
+
+    def wait(self):
+        "Wait until what was decided is learned."
+        while (thread := self._learning) is not None: thread.join()
+
+    def _ask(self):
+        "Have the judge refitted where there is news for it; a thread at work sees it by itself."
+        if not self.learn or self._learning or self.decisions.verified == self._fitted: return
+        self._learning = Thread(target=self._refit, name='review')
+        self._learning.start()
+
+    def _refit(self):
+        try:
+            while True:
+                with self._lock:
+                    known = self.decisions.verified
+                    if not self.learn or known == self._fitted:
+                        self._learning = None
+                        break
+                judged = self._judge.refit(known)
+                with self._lock:
+                    self._fitted = known
+                    if self.learn: self._reorder(judged)
+        except Exception as e:      # no cell would show it
+            with self._lock:
+                self.error, self.learn, self._learning = f'nothing is learned: {type(e).__name__}: {e}', False, None
+        self.refresh()
+
+    def _reorder(self, judged):
+        "Order, suggestions and reasons of what is open and not on the page; what is doubted now is listed, too."
+        d, given = self.decisions, self.images.labels.cpu().numpy()
+        wrong, why = np.nan_to_num(judged.wrong), lambda at: issue_reasons(at, judged, given, d.classes)
+        new = np.setdiff1d(np.flatnonzero(wrong > LISTED), d.index)
+        if len(new): d.add(new, judged.suggested[new], 1 - wrong[new], why(new))
+        free = np.setdiff1d(np.flatnonzero(d.label == UNDECIDED), self.pager.places)
+        at = d.index[free]
+        other = d.suggested[free] != judged.suggested[at]
+        for p, text in zip(free[other].tolist(), why(at[other])): d.reason[p] = text
+        d.suggested[free], d.score[free] = judged.suggested[at], 1 - wrong[at]
+        d.order = np.argsort(-wrong[d.index], kind='stable')
+        self.pager.renew()
 
     # ---- what can be clicked
     def answer(self, place: int, what: str, label: int | None = None):
@@ -312,20 +371,22 @@ class Review:
         answers = [[d.word(i), int(d.label[i])] for i in p.places]
         return new | dict(marks=dict(answers=answers, counts=d.counts(), undoable=d.undoable, filter=p.filter,
                                      pairs=d.pairs(), open=int((d.label[p.list] == UNDECIDED).sum()),
-                                     file=str(self.file or ''), error=self.error))
+                                     file=str(self.file or ''), error=self.error,
+                                     learns=self.learn, can_learn=self._judge is not None, learned=len(self._fitted)))
 
     def _changed(self):
         "Something was decided, here or in a cell."
         with self._lock:
             self.pager.renew()
             self._keep()
+            self._ask()
             if not self._hearing: self.refresh()
 
     def _hear(self, widget, message, buffers):
         "Something was clicked, or a key was pressed."
         message, p = dict(message), self.pager
         does = dict(decide=self.answer, page=self.answer_rest, all=self.answer_all, undo=self.undo, filter=p.show,
-                    turn=p.turn, go=p.go, point=self.go_to_point, keep=self.keep)
+                    turn=p.turn, go=p.go, point=self.go_to_point, keep=self.keep, learn=self.learn_from_answers)
         with self._lock:
             self.error, self._hearing = '', True
             try: does[message.pop('do')](**message)

@@ -6,14 +6,18 @@
 __all__ = ['STYLE', 'gallery_page', 'write_gallery']
 
 # %% ../../nbs/08_viz/07_gallery.ipynb #4b063766
+import base64
+import hashlib
 import html
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
 from ..data.validation import check_types, write_atomic
-from ..label_issues.kinds import LABEL
+from ..label_issues.kinds import LABEL, image_files
 from ..label_issues.issues import LabelIssues
 from .style import png_url
 
@@ -27,9 +31,31 @@ img { width: 96px; height: 96px; object-fit: contain; display: block; margin-bot
 img.small { image-rendering: pixelated }
 img.near { width: 32px; height: 32px; display: inline-block; margin: .3rem .3rem 0 0 }
 table { border-collapse: collapse } td, th { padding: .15rem .5rem; text-align: right } th { font-weight: 600 }
+form { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; position: sticky; top: 0;
+  background: Canvas; padding: .5rem 0; z-index: 1 }
+form input[type=number] { width: 4rem } form[hidden] { display: none }
 small, .note { opacity: .75 } .scroll { overflow-x: auto }"""
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"    # there is no script on the page
+_SCRIPT = """const form = document.querySelector('form'), grids = [...document.querySelectorAll('ul.grid')];
+const all = grids.map(g => [...g.children]);
+const ask = k => form.elements[k].value, near = (a, b) => a.localeCompare(b, 'en', { numeric: true });
+function show() {
+  const by = ask('by'), least = +ask('least') / 100, text = ask('text').toLowerCase();
+  const of = { given: e => e.dataset.given, suggested: e => e.dataset.suggested, id: e => e.dataset.id }[by];
+  const fits = e => (!ask('given') || e.dataset.given === ask('given')) && +e.dataset.wrong >= least
+    && (!ask('suggested') || e.dataset.suggested === ask('suggested')) && e.dataset.id.toLowerCase().includes(text);
+  let shown = 0;
+  grids.forEach((grid, i) => {
+    const some = all[i].filter(fits);
+    if (of) some.sort((a, b) => near(of(a), of(b)));
+    grid.replaceChildren(...some); shown += some.length;
+  });
+  form.querySelector('output').textContent = shown + ' of ' + all.flat().length;
+}
+form.addEventListener('input', show); form.addEventListener('submit', e => e.preventDefault());
+form.hidden = false; show();"""
+_HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()    # no other script may run on the page
+_POLICY = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{_HASH}'"
 
 def _t(s): return html.escape(str(s))
 
@@ -52,7 +78,28 @@ def _noise(s):
     return said + ('<details><summary>Given labels of each class, %</summary><div class="scroll"><table>'
                    f'<tr><th></th>{head}</tr>{rows}</table></div></details>')
 
-def _cards(s):
+def _controls(s):
+    "What the page can be sorted and filtered by."
+    def choice(k, words, rows):
+        each = ''.join(f'<option value="{_t(v)}">{_t(text)}</option>' for v, text in rows)
+        return f'<label>{words} <select name="{k}">{each}</select></label>'
+    names = lambda y: [('', 'any'), *((s.classes[c],)*2 for c in np.unique(y))]
+    order = [('', 'most doubted'), ('given', 'given label'), ('suggested', 'suggested label'), ('id', 'name')]
+    return ('<form hidden>' + choice('by', 'sort by', order) + choice('given', 'given', names(s.given))
+            + choice('suggested', 'suggested', names(s.suggested))
+            + '<label>wrong ≥ <input name="least" type="number" min="0" max="100" step="5" value="0"> %</label>'
+            '<label>name <input name="text" type="search"></label><output></output></form>')
+
+def _links(images, index, beside):
+    "Addresses of the files of some images, as a page in the folder `beside` says them; '' where there are none."
+    files = image_files(images)
+    if files is None: return ['']*len(index)
+    def one(path):
+        try: return quote(os.path.relpath(path, Path(beside).absolute()).replace(os.sep, '/'), errors='surrogateescape')
+        except ValueError: return path.as_uri()     # on another drive
+    return [one(files[i]) if beside else files[i].as_uri() for i in index]
+
+def _cards(s, folder):
     "Pictures with what is said of them; those whose label is doubted with the nearest that have another one."
     small, uris = ' class="small"' if s.images.shape[1] < 96 else '', []
     for _, pixels in s.images.chunks(s.index, 256): uris += [_picture(x) for x in pixels.cpu().numpy()]
@@ -64,21 +111,27 @@ def _cards(s):
                       f'alt="{_t(o["label"])}" loading="lazy">' for o in some) for some in near]
     names = [f'<b>{_t(r["given"])}</b>' + f' → <b>{_t(r["suggested"])}</b>'*(r['suggested'] != r['given'])
              for r in s.rows()]
-    cards = [f'<li><img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy">{name}<br><small>{_t(r["reason"])}<br>'
-             f'{_t(r["id"])} · wrong: {r["p_wrong"]:.0%}</small><div>{others}</div></li>'
-             for uri, name, r, others in zip(uris, names, s.rows(), beside)]
-    return f'<ul class="grid">{"".join(cards)}</ul>'
+    def card(uri, name, r, link, others):
+        look, said = f'<img{small} src="{uri}" alt="{_t(r["id"])}" loading="lazy">', _t(r['id'])
+        if link: look, said = (f'<a href="{_t(link)}">{v}</a>' for v in (look, said))
+        data = {'given': r['given'], 'suggested': r['suggested'], 'wrong': f'{r["p_wrong"]:.6g}', 'id': r['id']}
+        data = ' '.join(f'data-{k}="{_t(v)}"' for k, v in data.items())
+        return (f'<li {data}>{look}{name}<br><small>{_t(r["reason"])}<br>{said} · wrong: {r["p_wrong"]:.0%}</small>'
+                f'<div>{others}</div></li>')
+    links = _links(s.images, s.index, folder)
+    return f'<ul class="grid">{"".join(map(card, uris, names, s.rows(), links, beside))}</ul>'
 
 @check_types
 def gallery_page(
     issues: LabelIssues,
     title: str = 'Labels that look wrong',
     most: int = 1000,       # pictures of each kind of issue, the worst ones
+    beside: str | Path | None = None,   # folder that the page will stand in; None: it links to files by full paths
 ) -> str:                   # HTML
     "The doubted labels with their images, and after them the images with each other kind of issue."
     s, n = issues, issues.counts()
     head = lambda kind: f' The {most:,} most doubted are shown.' if n[kind] > most else ''
-    first = lambda kind: _cards(s.only(kind).first(most))
+    first = lambda kind: _cards(s.only(kind).first(most), beside)
     notes = ''.join(f'<p class="note">{_t(note)}</p>' for note in s.notes)
     others = [k for k in n if k != LABEL]
     links = ' · '.join(f'<a href="#{k}">{k}</a>: {n[k]:,}' if n[k] else f'{k}: 0' for k in others)
@@ -88,8 +141,10 @@ def gallery_page(
             f'<style>{STYLE}</style></head>'
             f'<body><h1>{_t(title)}</h1><p>{n[LABEL]:,} of {len(s.images):,} labels of {_t(s.images.name)} are '
             f'suspected, the most doubted first: <b>given</b> → <b>suggested</b>.{head(LABEL)}</p>'
-            + f'<p>Images with other issues: {links}.</p>'*bool(others) + f'{_noise(s)}{notes}{first(LABEL)}'
-            + ''.join(f'<h2 id="{k}">{k}: {n[k]:,} images</h2>{first(k)}' for k in others if n[k]) + '</body></html>')
+            + f'<p>Images with other issues: {links}.</p>'*bool(others)
+            + f'{_noise(s)}{notes}{_controls(s)}{first(LABEL)}'
+            + ''.join(f'<h2 id="{k}">{k}: {n[k]:,} images</h2>{first(k)}' for k in others if n[k])
+            + f'<script>{_SCRIPT}</script></body></html>')
 
 @check_types
 def write_gallery(
@@ -99,4 +154,4 @@ def write_gallery(
     most: int = 1000,       # pictures of each kind of issue, the worst ones
 ):
     "Write the page of `gallery_page`."
-    write_atomic(Path(path), gallery_page(issues, title, most))
+    write_atomic(Path(path), gallery_page(issues, title, most, Path(path).parent))

@@ -24,7 +24,10 @@ class Reviewed {
     const bar = h('div', { class: 'nl-bar' }, this.pair, this.state, h('label', { class: 'nl-hint' }, 'wrong ≥ ', this.above, ' %'), this.before, this.where, this.after, this.undo, h('span', { class: 'nl-gap' }), all('keep', 'Keep rest of page'), all('relabel', 'Relabel rest of page'), this.keepAll, this.relabelAll);
     this.file = h('input', { class: 'nl-folder', type: 'text', value: 'decisions.csv', 'aria-label': 'file of the decisions', onkeydown: e => { if (e.key === 'Enter') this.keep(); } });
     this.saved = h('span', { class: 'nl-hint' });
-    const files = h('div', { class: 'nl-bar nl-files' }, this.saved, this.file, button('Save', '', () => this.keep(), 'write the decisions to this file, now and after each answer'));
+    this.learns = h('input', { type: 'checkbox', onchange: () => this.send({ do: 'learn', on: this.learns.checked }) });
+    this.learned = h('span');
+    this.learning = h('label', { class: 'nl-hint', title: 'after each answer the judge is refitted to all that are known; what is not on the page yet comes in its new order' }, this.learns, ' learn from answers', this.learned);
+    const files = h('div', { class: 'nl-bar nl-files' }, this.learning, h('span', { class: 'nl-gap' }), this.saved, this.file, button('Save', '', () => this.keep(), 'write the decisions to this file, now and after each answer'));
     this.said = h('div', { class: 'nl-said', role: 'status' });
     this.grid = h('div', { class: 'nl-doubts', role: 'listbox', 'aria-label': 'doubted labels' });
     this.big = h('canvas', { width: 320, height: 320, role: 'img' }); this.words = h('div');
@@ -152,6 +155,8 @@ class Reviewed {
     }
     if (document.activeElement !== this.above) this.above.value = Math.round(100 * m.filter.above);
     for (const [b, text] of [[this.keepAll, 'Keep all'], [this.relabelAll, 'Relabel all']]) { b.textContent = `${text} ${m.open.toLocaleString('en-US')}`; b.disabled = !m.open; }
+    this.learning.hidden = !m.can_learn; this.learns.checked = m.learns;
+    this.learned.textContent = m.learned ? ` (${m.learned.toLocaleString('en-US')} so far)` : '';
     this.saved.textContent = m.file ? `kept in ${m.file}` : 'kept in no file yet:';
     if (m.file && m.file !== this.named) this.file.value = this.named = m.file;
     this.state.value = m.filter.state; this.pair.value = m.filter.given === null ? '' : `${m.filter.given},${m.filter.suggested}`;
