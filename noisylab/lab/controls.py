@@ -125,10 +125,12 @@ def quick_spec(
     device = resolve_device(given.get('device', 'auto'))
     known = isinstance(data, str) and data in DATASETS
     if known or not isinstance(data, Images) and not Path(data).expanduser().exists():
-        return spec_from_dict(dict(data=str(data)) | (quick_fields(data, device) if known else {}) | given)
+        quick = quick_fields(data, device) if known and not given.get('backbone') else {}
+        return spec_from_dict(dict(data=str(data)) | quick | given)
     spec = advise(data, **given)[0]
     fast = quick_network(data.shape[1] if isinstance(data, Images) else spec.size, device)
-    return spec if 'model' in given else replace(spec, **{k: v for k, v in fast.items() if k not in given})
+    if 'model' in given or spec.backbone: return spec
+    return replace(spec, **{k: v for k, v in fast.items() if k not in given})
 
 # %% ../../nbs/09_lab/01_controls.ipynb #bc85b823
 def method_values(

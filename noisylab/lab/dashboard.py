@@ -256,8 +256,9 @@ class Dashboard:
         "Controls that act on the run that is shown."
         s = self.shown
         if not self.going: return []
-        tr = s.trainer
-        return self.form.live(LIVE_FIELDS + (tr.method if tr else make_method(s.spec.method, **s.spec.settings)).live)
+        tr, frozen = s.trainer, ('m',) if s.spec.backbone else ()       # features are of pictures augmented before
+        method = tr.method if tr else make_method(s.spec.method, **s.spec.settings)
+        return self.form.live(tuple(k for k in LIVE_FIELDS if k not in frozen) + method.live)
 
     @property
     def pending(self) -> list[str]:
