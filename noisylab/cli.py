@@ -27,7 +27,6 @@ from typing import get_args
 TRAIN_OPTIONS = {   # heading → field of `Spec` → what it means, in a line of a terminal
     'images and labels': dict(
         data="digits, cifar10, …, a folder, a .csv, an .npz",
-        root="folder of the named datasets",
         noise="symmetric, asymmetric, instance, human:worse, …",
         rate="share of labels made wrong, 0 to 1"),
     'training': dict(
@@ -328,12 +327,13 @@ def grid_command(args) -> int:
 
 def _show_rows(files):
     from noisylab.errors import UserError
-    from noisylab.experiments.grid import read_rows
+    from noisylab.experiments.grid import read_rows, summarize_rows
     from noisylab.experiments.paper_tables import show_tables
     if not files: raise UserError('grid show needs one or more files of rows')
     missing = [f for f in files if not Path(f).is_file()]
     if missing: raise UserError(f'{missing[0]} does not exist; expected a file of rows, as grid --out writes')
-    print(show_tables([r for f in files for r in read_rows(f)]))
+    rows = [r for f in files for r in read_rows(f)]
+    print(summarize_rows(rows), show_tables(rows), sep='\n\n')
     return 0
 
 # %% ../nbs/11_cli.ipynb #96d7d26f
@@ -393,7 +393,8 @@ def lab_command(args) -> int:
         write_atomic(path, json.dumps(lab_notebook(args.data), indent=1) + '\n')
     print(*filter(None, (path, who_gets_in(args.ip, args.port, []))), sep='\n', flush=True)
     return subprocess.call([sys.executable, '-m', 'jupyterlab', f'--ServerApp.root_dir={path.parent.resolve()}',
-                            f'--LabApp.default_url=/lab/tree/{path.name}', f'--ip={args.ip}', f'--port={args.port}'])
+                            f'--LabApp.default_url=/lab/tree/{path.name}', '--allow-root', f'--ip={args.ip}',
+                            f'--port={args.port}'])
 
 # %% ../nbs/11_cli.ipynb #efb62744
 def _positive(text):

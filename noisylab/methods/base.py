@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_PHASE', 'AUTHOR_TRAINING', 'METHODS', 'Batch', 'Phase', 'phase_bounds', 'TrainPredictions', 'Method',
-           'check_ranges', 'check_choices', 'CE', 'LossMethod', 'find_method', 'make_method']
+           'check_ranges', 'check_choices', 'CE', 'LossMethod', 'loss_method', 'find_method', 'make_method']
 
 # %% ../../nbs/03_methods/03_base.ipynb #5ecd687d
+import inspect
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Callable, ClassVar, NamedTuple
+from dataclasses import asdict, dataclass, fields, make_dataclass
+from typing import Any, Callable, ClassVar, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -169,24 +170,27 @@ AUTHOR_TRAINING = dict(batch=128, momentum=.9, weight_decay=1e-4)      # section
 
 @dataclass
 class LossMethod(Method):
-    "Minimizes one loss of logits and given labels."
-    function: ClassVar[Callable | None] = None      # (B×C logits, B labels) → loss, see `of`
-
-    @classmethod
-    def of(cls,
-        function: Callable,     # (B×C logits, B labels) → loss, a mean over the batch
-    ) -> 'LossMethod':
-        "A method that minimizes a function."
-        if isinstance(function, type):
-            raise UserError(f'method is {function!r:.60}; expected a Method, or a function (logits, labels) → loss')
-        res = cls()
-        res.function = check_takes(function, 'logits, labels', 'method')
-        return res
-
+    "Minimizes one loss of logits and given labels, `function`."
+    def function(self, logits: Tensor, labels: Tensor) -> Tensor: raise NotImplementedError     # B×C, B → mean
     def author(self, n_classes): return AUTHOR_TRAINING
     def terms(self, net, b, s):
-        name = getattr(self.function, '__name__', 'own').lower()
-        return {name: self.function(net(b.weak).logits.float(), b.labels)}
+        return {type(self).__name__.lower(): self.function(net(b.weak).logits.float(), b.labels)}
+
+def loss_method(
+    function: Callable,         # (B×C logits, B labels, …) → loss, a mean over the batch
+    what: str = 'method',       # what it is called in an error
+) -> type:                      # a `LossMethod`
+    "The method that minimizes a function."
+    if isinstance(function, type) or not callable(function):
+        raise UserError(f'{what} is {function!r:.60}; expected a Method, or a function (logits, labels) → loss')
+    check_takes(function, 'logits, labels', what)
+    try: more = list(inspect.signature(function).parameters.values())[2:]
+    except (TypeError, ValueError): more = []       # some of those written in C say nothing
+    settings = [(p.name, type(p.default), p.default) for p in more
+                if isinstance(p.default, (bool, int, float, str)) and not hasattr(LossMethod, p.name)]
+    def call(self, logits, labels): return function(logits, labels, **self.settings())
+    name = getattr(function, '__name__', type(function).__name__)
+    return make_dataclass(name, settings, bases=(LossMethod,), namespace=dict(function=call))
 
 # %% ../../nbs/03_methods/03_base.ipynb #38d5e656
 METHODS = {     # name → (class, function or 'module:name', settings that differ from its defaults)
@@ -220,30 +224,28 @@ def _method_class(found, name):
     "(class, settings) of what a name stands for."
     if isinstance(found, Method): return type(found), found.settings()
     if isinstance(found, type) and issubclass(found, Method): return found, {}
-    if isinstance(found, type) or not callable(found):
-        raise UserError(f'method {name!r} is {found!r:.60}; expected a Method, or a function (logits, labels) → loss')
-    check_takes(found, 'logits, labels', f'method {name!r}')
-    return type('OwnLoss', (LossMethod,), dict(function=staticmethod(found))), {}
+    return loss_method(found, f'method {name!r}'), {}
 
 def find_method(
-    name: str,      # one of `METHODS`, or 'module:name' of a `Method` or of a function (logits, labels) → loss
+    name: Any,      # one of `METHODS`, 'module:name', a `Method`, or a function (logits, labels) → loss
 ) -> tuple:         # (class, settings that differ from its defaults)
     "The class behind a name."
+    if not isinstance(name, str): return _method_class(name, getattr(name, '__name__', type(name).__name__))
     if is_named(name): return _method_class(import_named(name, 'method'), name)
-    if not isinstance(name, str) or name not in METHODS:
+    if name not in METHODS:
         raise UserError(f"method {name!r} is not known; expected one of {', '.join(METHODS)}, or 'module:name'")
-    found, own = METHODS[name]
+    found, own = entry if isinstance(entry := METHODS[name], tuple) else (entry, {})
     cls, its = _method_class(import_named(found, 'method') if isinstance(found, str) else found, name)
     return cls, its | own
 
 # %% ../../nbs/03_methods/03_base.ipynb #f604bb1f
 def make_method(
-    name: str,      # as of `find_method`
+    name: Any,      # see `find_method`
     **settings,     # that differ from the method's own
 ) -> Method:
-    "A method by name."
+    "A method by name, or of a class or function."
     cls, own = find_method(name)
-    known = [f.name for f in fields(cls)]
-    for k in settings:
-        if k not in known: raise UserError(f"{name} has no setting {k!r}; it has {', '.join(known) or 'none'}")
+    known, shown = [f.name for f in fields(cls)], name if isinstance(name, str) else cls.__name__
+    for k in own | settings:
+        if k not in known: raise UserError(f"{shown} has no setting {k!r}; it has {', '.join(known) or 'none'}")
     return cls(**(own | settings))

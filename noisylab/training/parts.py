@@ -18,7 +18,7 @@ from ..data.images import Images
 from ..data.noise import NOISE
 from ..data.sources import load
 from ..errors import UserError
-from ..methods.base import LossMethod, Method
+from ..methods.base import Method, make_method
 from .defaults import advise
 from .spec import OWN_PREFIX, Spec, spec_from_dict
 
@@ -69,11 +69,15 @@ def read_request(
         elif k not in own:
             known = (*RUN_PARTS, *more)
             near = ([f'noise_settings=dict({k}=…)'] if any(k in (v.options or ()) for v in NOISE.values()) else
+                    ['method'] if k in ('loss', 'loss_fn', 'criterion') else
                     get_close_matches(k, (*known, *own), 2) or known)
             raise UserError(f"a run has no {k!r}; expected {', '.join(near)}" + '?'*(len(near) < 3))
     m = parts.get('method')
-    if isinstance(m, type) and issubclass(m, Method): parts['method'] = m(**given.pop('settings', {}))
-    elif callable(m) and not isinstance(m, Method): parts['method'] = LossMethod.of(m)
+    if callable(m) and not isinstance(m, Method):       # a class or a function; a checkpoint's spec has its settings
+        own_before = isinstance(spec, Spec) and spec.method.startswith(OWN_PREFIX)
+        settings = given.pop('settings', spec.settings if own_before else {})
+        if not isinstance(settings, dict): raise UserError(f'settings={settings!r}; expected a dictionary')
+        parts['method'] = make_method(m, **settings)
     check_parts(**parts)
     if 'noise' in parts: given['noise'] = own_name(parts['noise'])      # takes a rate, which 'none' does not
     if isinstance(spec, Spec): return (replace(spec, **given) if given else spec), parts
