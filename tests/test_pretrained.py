@@ -1,8 +1,13 @@
 """Pretrained backbones, their features, and a folder of pictures judged by them: what an example is wrong for."""
 import csv
+import errno
+import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +15,10 @@ import torch
 from PIL import Image
 
 from noisylab.cli import main
+from noisylab.data.files import ImageFiles
 from noisylab.data.images import Images
 from noisylab.data.noise import inject
-from noisylab.data.sources import load
+from noisylab.data.sources import load, load_all
 from noisylab.errors import UserError
 from noisylab.label_issues.find import find_label_issues
 from noisylab.models.features import compute_features
@@ -226,3 +232,46 @@ def test_the_temperature_is_found_through_the_noise():
 
 def test_a_backbone_is_code_that_a_file_may_not_name_unasked():
     assert named_code(dict(backbone='os:getcwd')) == ['os:getcwd'] and not named_code(dict(backbone='timm:resnet18'))
+
+
+def test_a_killed_computation_goes_on_where_it_was(tmp_path):
+    text = '''if True:
+        import os, signal, sys, torch
+        from noisylab.data.images import Images
+        from noisylab.models.features import compute_features
+        from noisylab.models.pretrained import Backbone
+        pixels = torch.arange(1200*48).view(1200, 3, 4, 4).remainder(251).byte()
+        seen = 0
+        def net(x):
+            global seen
+            seen += len(x)
+            if sys.argv[2] == 'die' and seen > 700: os.kill(os.getpid(), signal.SIGKILL)
+            return x.flatten(1)
+        images = Images(pixels, torch.arange(1200) % 2, ('a', 'b'))
+        compute_features(images, Backbone('flat', net, 4, kept=True), sys.argv[1], False)
+        print(seen)'''
+    run = lambda how: subprocess.run([sys.executable, '-c', text, str(tmp_path), how], capture_output=True, text=True)
+    first = run('die')
+    assert first.returncode == -signal.SIGKILL and len(list(tmp_path.glob('*.npy'))) == 1
+    assert run('live').stdout.split() == ['688'], 'only what had not been kept'
+
+
+def test_what_goes_wrong_while_features_are_computed_is_said_and_loses_nothing(tmp_path, monkeypatch):
+    for i in range(520): (tmp_path/'p'/'ab'[i % 2]).mkdir(parents=True, exist_ok=True)
+    for i in range(520): Image.new('L', (8, 8), i % 256).save(tmp_path/'p'/'ab'[i % 2]/f'{i:03}.png')
+    images, net = load_all(tmp_path/'p', size=8), Backbone('flat', lambda x: x.flatten(1), 8, kept=True)
+    images = replace(images, pixels=ImageFiles(tmp_path/'p', images.ids, 8, 1))
+    whole = compute_features(images, net, tmp_path/'kept', False)
+    for f in (tmp_path/'kept').glob('*.npy'):
+        if f.stat().st_size < 10_000: f.unlink()        # the last piece
+    gone = tmp_path/'p'/str(images.ids[-1])
+    gone.rename(tmp_path/'gone.png')
+    with pytest.raises(UserError, match=f'{gone.name}: no such file') as e:
+        compute_features(images, net, tmp_path/'kept', False)
+    assert '\n' not in str(e.value) and len(list((tmp_path/'kept').glob('*.npy'))) == 1
+    (tmp_path/'gone.png').rename(gone)
+    def full(*args, **more): raise OSError(errno.ENOSPC, 'No space left on device')
+    with monkeypatch.context() as m, pytest.warns(UserWarning, match='No space left on device') as told:
+        m.setattr(np, 'save', full)
+        assert (compute_features(images, net, tmp_path/'kept', False) == whole).all() and len(told) == 1
+    assert len(list((tmp_path/'kept').iterdir())) == 1, 'no part of a file stays'

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['HEAD_MEMORY', 'PRIOR_STRENGTHS', 'NEIGHBOURS', 'MOST_DIMENSIONS', 'MANY_IMAGES', 'FEW_A_CELL', 'DISBELIEF', 'RARE',
-           'LEARNED_NATS', 'LEARNED_KAPPA', 'standardize', 'labels_or_none', 'make_folds', 'elr_gradient',
-           'forward_gradient', 'HeadLoss', 'train_heads', 'held_out_logits', 'normalize', 'posterior', 'soft_counts',
-           'prior_matrix', 'update_matrix', 'count_matrix', 'nearest_images', 'neighbour_votes', 'votes_through',
-           'Pool', 'pool_sources', 'judge_many_classes', 'confusion_likeness', 'posterior_with_confusion', 'Judgement',
-           'judge_posterior', 'tells_labels', 'judge_features', 'judge_probabilities']
+           'LEARNED_NATS', 'DRAWN_TO_GIVEN', 'LEARNED_KAPPA', 'standardize', 'labels_or_none', 'make_folds',
+           'elr_gradient', 'forward_gradient', 'HeadLoss', 'train_heads', 'held_out_logits', 'normalize', 'posterior',
+           'soft_counts', 'prior_matrix', 'update_matrix', 'count_matrix', 'nearest_images', 'neighbour_votes',
+           'votes_through', 'Pool', 'pool_sources', 'judge_many_classes', 'confusion_likeness',
+           'posterior_with_confusion', 'Judgement', 'judge_posterior', 'tells_labels', 'judge_features',
+           'confident_matrix', 'undo_noise', 'judge_probabilities']
 
 # %% ../../nbs/07_label_issues/02_judge.ipynb #bf7073e7
 from dataclasses import dataclass
@@ -464,6 +465,26 @@ def judge_features(
     return Judgement(q.numpy(), wrong, suggested, noise, nearest[:, :10].numpy(), tuple(pool.weights.tolist()))
 
 # %% ../../nbs/07_label_issues/02_judge.ipynb #615fa937
+DRAWN_TO_GIVEN = .2     # more than that between two estimates: the network predicts given labels, not true ones
+
+def confident_matrix(
+    P: Tensor,          # N×C
+    y: Tensor,          # N int64; −1: unlabelled
+) -> Tensor:            # C×C, P(given j | true i)
+    "Given labels counted where a class has at least the mean probability that it has on its own images."
+    used = y >= 0
+    own = torch.stack([P[y == c, c].mean() if (y == c).any() else torch.tensor(torch.inf) for c in range(P.shape[1])])
+    sure = torch.where(P >= own, P, torch.zeros(()))
+    used = used & (sure > 0).any(1)
+    return normalize(soft_counts(F.one_hot(sure[used].argmax(1), P.shape[1]).float(), y[used]) + .1)
+
+def undo_noise(
+    P: Tensor,          # N×C, of the given label
+    matrix: Tensor,     # C×C, P(given j | true i)
+) -> Tensor:            # N×C, of the true class
+    "Probabilities of true classes from those of given labels: the inverse matrix, clipped."
+    return normalize(torch.linalg.solve(matrix + 1e-3*torch.eye(len(matrix)), P, left=False).clamp_min(1e-6))
+
 LEARNED_KAPPA = .5      # of a network that was trained on these images
 
 def judge_probabilities(
@@ -481,8 +502,12 @@ def judge_probabilities(
         pool = pool_sources(P.clamp_min(1e-6).log()[None], y, None, T)
         q, p, T = posterior_with_confusion(pool.p, pool.matrix, y), pool.p, pool.matrix
         learned = tells_labels(pool.likelihood, y[used], C)
+        sure = confident_matrix(P, y) if int(used.sum()) >= FEW_A_CELL*C*C else T
+        if float((T - sure).diagonal().mean()) > DRAWN_TO_GIVEN:
+            T, p = sure, undo_noise(P, sure)
+            q = posterior(p, T, y)
     else:
-        p = normalize(torch.linalg.solve(T + 1e-3*torch.eye(C), P, left=False).clamp_min(1e-6))
+        p = undo_noise(P, T)
         q, frequency = posterior(p, T, y), torch.bincount(y[used], minlength=C)/used.sum()
         agrees, luck = (P.argmax(1) == y)[used].float().mean(), frequency[P.argmax(1)][used].mean()
         learned = bool(agrees - luck > LEARNED_KAPPA*(1 - luck))

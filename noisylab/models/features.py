@@ -43,7 +43,9 @@ def _key(images, at, backbone, dtype, view):
     if images.in_memory: said.update(np.ascontiguousarray(images.take(at).cpu().numpy()).data)
     else:
         said.update(repr(images.shape).encode())
-        for i in at.tolist(): said.update((images.pixels.root/images.pixels.paths[i]).read_bytes())
+        for i in at.tolist():
+            try: said.update((images.pixels.root/images.pixels.paths[i]).read_bytes())
+            except OSError: images.take(torch.tensor([i])); raise      # which says what is wrong with the file
     return said.hexdigest()
 
 def _kept(path, n):
