@@ -104,7 +104,9 @@ class Blurred(IssueKind):
         return rms(second)/(rms(first) + .5)
 
     def find(self, seen):
-        sharp = seen.measured/max(np.median(seen.measured), 1e-6)
+        usual = np.median(seen.measured)
+        if usual < .05: return np.ones(len(seen.given)), {}     # areas of one colour: nothing can be blurred
+        sharp = seen.measured/usual
         return sharp.clip(0, 1), {i: f'blurred: {sharp[i]:.0%} of the usual sharpness'
                                   for i in np.flatnonzero(sharp < self.below)}
 
