@@ -101,11 +101,11 @@ def named_fields(args, base: dict) -> dict:
 def resume_from_args(args):
     "The run in `args.out`, if the command line asks for nothing that it is not."
     from noisylab.errors import UserError
-    from noisylab.training.checkpoint import read_checkpoint
+    from noisylab.training.spec import read_spec
     from noisylab.training.trainer import Trainer
     if not args.out: raise UserError('--resume needs --out FOLDER, the folder of the run to go on with')
     if args.spec: raise UserError('--spec starts a run and --resume goes on with one; give one of them')
-    spec = read_checkpoint(args.out)['spec']
+    spec = vars(read_spec(args.out))
     for k, v in named_fields(args, spec).items():
         if k not in ('device', 'data', 'root', 'workers') and v != spec[k]:
             raise UserError(f'{k}={v!r}, but the run in {args.out} has {spec[k]!r} and keeps it; leave it out, or '

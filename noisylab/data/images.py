@@ -15,7 +15,7 @@ import numpy as np, torch
 from torch import Tensor
 
 from ..errors import UserError
-from .validation import as_index, as_labels, checksum
+from .validation import as_device, as_index, as_labels, check_types, checksum
 from .files import SkippedFile, ImageFiles
 
 # %% ../../nbs/01_data/04_images.ipynb #783e6867
@@ -80,8 +80,9 @@ class Images:
         for what in 'labels', 'true':
             y = getattr(self, what)
             if y is not None: put(what, as_labels(y, n, self.n_classes, what).to(p.device))
-        put('ids', np.arange(n) if self.ids is None else np.asarray(self.ids))
-        if len(self.ids) != n: raise UserError(f'ids: {len(self.ids):,} for {n:,} images; one for each expected')
+        put('ids', np.arange(n) if self.ids is None else np.atleast_1d(self.ids))
+        if self.ids.shape != (n,):
+            raise UserError(f'ids: {len(self.ids):,} for {n:,} images; one for each expected')
         if self.features is not None: put('features', _as_features(self.features, n).to(p.device))
 
     def __len__(self) -> int: return len(self.pixels)
@@ -104,12 +105,14 @@ class Images:
         if not self.in_memory: return self.pixels.take(idx)
         return self.pixels.index_select(0, as_index(idx, len(self)).to(self.pixels.device))
 
+    @check_types
     def chunks(self,
                order: Tensor,  # positions, int64
                size: int,  # images in a chunk; the last may be smaller
                workers: int = 0,  # processes that read ahead, for images on disk
                ) -> Iterator[tuple[Tensor, Tensor]]:  # (positions, uint8 pixels)
         "The images in `order`, `size` at a time."
+        if size < 1: raise UserError(f'size={size}; expected one image or more in a chunk')
         if not self.in_memory: return self.pixels.chunks(order, size, workers)
         return ((idx, self.take(idx)) for idx in as_index(order, len(self)).split(size))
 
@@ -135,6 +138,7 @@ class Images:
 
     def join(self, other: 'Images') -> 'Images':
         "These and then the others, which are of the same kind."
+        if not isinstance(other, Images): raise UserError(f'a {type(other).__name__}; Images were expected')
         if self.in_memory != other.in_memory: raise UserError(f'{self.name}: a part in memory, a part on disk')
         pixels = torch.cat([self.pixels, other.pixels]) if self.in_memory else \
             replace(self.pixels, paths=np.concatenate([self.pixels.paths, other.pixels.paths]))
@@ -159,6 +163,7 @@ class Images:
 
     def to(self, device: Any) -> 'Images':
         "The same images on `device`; what is on disk is delivered there."
+        device = as_device(device)
         moved = {k: v.to(device) for k in ('features', 'small') if (v := getattr(self, k)) is not None}
         return replace(self, pixels=self.pixels.to(device), **moved)
 

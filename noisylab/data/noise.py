@@ -19,16 +19,20 @@ from typing import Any, Callable
 import numpy as np
 
 from .label_files import HUMAN_LABELS, LabelsRead, check_labels, match_labels, read_human, read_labels
-from .validation import RATE_RANGE, check_takes, checksum, import_named, is_named, taken_options
+from .validation import (RATE_RANGE, as_labels, check_takes, check_types, checksum, import_named, is_named,
+                                      taken_options)
 from ..errors import UserError
 
 # %% ../../nbs/01_data/06_noise.ipynb #a9d0dbfe
+@check_types
 def transition_matrix(
     true: np.ndarray,   # N int64 true labels
     given: np.ndarray,  # N int64 given labels
     n_classes: int,     # C
 ) -> np.ndarray:        # C×C float64, rows sum to 1; the row of a class without samples is all zero
     "P(given | true) as it was counted."
+    true, given = (as_labels(y, len(true) if np.ndim(true) else None, n_classes, what).numpy()
+                   for y, what in ((true, 'true'), (given, 'given')))
     counts = np.bincount(true*n_classes + given, minlength=n_classes**2).reshape(n_classes, n_classes)
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
@@ -319,7 +323,8 @@ def find_noise(
     if isinstance(made, str) or not callable(made):
         raise UserError(f"there is no noise of kind {kind!r}; choose one of {', '.join(NOISE)}, or give a function "
                         "(labels, rate, n_classes, seed) → labels, or its name as 'module:name'")
-    more = tuple(inspect.signature(made).parameters.values())[4:]
+    try: more = tuple(inspect.signature(made).parameters.values())[4:]
+    except (TypeError, ValueError): return NoiseKind(made, ())     # some of those written in C say nothing
     if any(p.kind is p.VAR_KEYWORD for p in more): return NoiseKind(made, None)
     return NoiseKind(made, tuple(p.name for p in more if p.name not in SAMPLE_FACTS))
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from .datasets import DATASETS, find_dataset, read_dataset
 from .images import Images
 from .readers import LoadOptions, read_source
+from .validation import check_types
 from ..errors import UserError
 
 # %% ../../nbs/01_data/09_sources.ipynb #n4af5b41e
@@ -37,6 +38,12 @@ def resolve_source(source: str|Path,  # a name or a path, as for `load`
         else: source = os.fspath(data)
     return source if find_dataset(source) else full(source), full(now or root)
 
+def _plain(asked: dict) -> dict:
+    "What `load` was asked for, as a checkpoint can hold it."
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in asked.items()
+            if k not in ('download', 'in_memory')}
+
+@check_types
 def load(source: Any,  # a name in `DATASETS`, 'module:name', a folder, .csv, .npz,
                        # (x_train, y_train, x_test, y_test), (train_ds, test_ds) or a dictionary of these two
          root: str|Path = 'data',  # where CIFAR is, or is downloaded to; where Clothing1M's lists are
@@ -49,10 +56,11 @@ def load(source: Any,  # a name in `DATASETS`, 'module:name', a folder, .csv, .n
          in_memory: bool|None = None,  # False: pictures stay on disk; None: if they need half the free memory
          ) -> tuple[Images, Images]:  # train, test
     "Training and test images from `source`."
-    asked = {k: getattr(v, 'item', lambda: v)() for k, v in locals().items() if k not in ('download', 'in_memory')}
+    asked = _plain(locals())
     both = _loaded(source, root, download, LoadOptions(train_size, seed, size, grey, on_bad, in_memory))
     return _known(both, asked, ('train', 'test'))
 
+@check_types
 def load_all(source: Any,  # as of `load`; or (x, y)
              root: str|Path = 'data',  # this and the rest as of `load`
              size: int|None = None,
@@ -62,7 +70,7 @@ def load_all(source: Any,  # as of `load`; or (x, y)
              in_memory: bool|None = None,
              ) -> Images:
     "All images of `source` as one set, those for a test as well; of the named datasets those for training."
-    asked = {k: getattr(v, 'item', lambda: v)() for k, v in locals().items() if k not in ('download', 'in_memory')}
+    asked = _plain(locals())
     ask = LoadOptions(None, 0, size, grey, on_bad, in_memory)
     arrays = isinstance(source, (tuple, list)) and len(source) == 2 and \
         all(isinstance(a, (np.ndarray, Tensor)) for a in source)

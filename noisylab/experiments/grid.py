@@ -10,7 +10,6 @@ __all__ = ['GridRun', 'expand_grid', 'grid_names', 'read_grid', 'read_rows', 'su
 import hashlib
 import json
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from importlib.resources import files
@@ -21,6 +20,7 @@ from typing import Callable
 import numpy as np
 
 from ..data.datasets import DATASETS, find_dataset
+from ..data.validation import as_path, check_types, hold_alone
 from ..errors import UserError
 from ..methods.base import make_method
 from ..models.robust_net import TINY_SIDE
@@ -45,28 +45,34 @@ class GridRun:
         rate = '' if s.rate is None else f'{s.rate:g}'
         name = f'{Path(s.data).stem}-{s.noise}{rate}-{self.label}-{s.schedule}-s{s.seed}'
         safe = ''.join(c if c.isalnum() or c in '.-_+' else '_' for c in name)
-        return safe + '-' + hashlib.sha256((self.label + plain).encode()).hexdigest()[:8]
+        return safe + '-' + hashlib.sha256((self.label + plain).encode('utf-8', 'surrogatepass')).hexdigest()[:8]
 
 # %% ../../nbs/10_experiments/02_grid.ipynb #ed765e8d
 def _keys(d, known, where):
+    if not isinstance(d, dict): raise UserError(f'{where} is {d!r:.60}; expected keys and values')
     for k in d:
         if k not in known: raise UserError(f"{where} has {k!r}; expected {', '.join(known)}")
 
 _TOP = 'title', 'table', 'seeds', 'data', 'schedules', 'run', 'common', 'author', 'noise', 'method'
 
+def _rows(v, where):
+    if not isinstance(v, (list, tuple)): raise UserError(f'{where} is {v!r:.60}; a list was expected')
+    return v
+
 def _noises(noise):
     "(fields of the spec) for each kind and rate."
     for n in noise:
         _keys(n, ('kind', 'rates', 'settings'), '[[noise]]')
-        for rate in n.get('rates', [None]):
+        for rate in _rows(n.get('rates', [None]), 'rates'):
             own = {} if rate is None else dict(rate=rate)
             yield own | dict(noise=n['kind'], noise_settings=n.get('settings', {}))
 
 def _of(method, fields_):
     "Fields of the spec for `method` where the others are `fields_`: those of each `when` that applies on top."
     _keys(method, ('name', 'label', 'settings', 'run', 'when'), '[[method]]')
+    for k in ('settings', 'run'): _keys(method.get(k, {}), method.get(k, ()), k)
     res = method.get('run', {}) | dict(method=method['name'], settings=method.get('settings', {}))
-    for w in method.get('when', []):
+    for w in _rows(method.get('when', []), 'when'):
         _keys(w, ('settings', 'run', 'data', 'noise'), 'when')
         if all(fields_[k] == w[k] for k in ('data', 'noise') if k in w):
             res = res | w.get('run', {}) | dict(settings=res['settings'] | w.get('settings', {}))
@@ -78,7 +84,14 @@ def expand_grid(
 ) -> list[GridRun]:       # in an order that fills the table evenly: seed by seed
     "The runs of a grid."
     _keys(grid, _TOP, 'the grid')
-    if not grid.get('method'): raise UserError('the grid has no [[method]]; expected one or more')
+    methods = _rows(grid.get('method', []), '[[method]]')
+    if not len(methods): raise UserError('the grid has no [[method]]; expected one or more')
+    for k in ('run', 'common', 'author'): _keys(grid.get(k, {}), grid.get(k, ()), f'[{k}]')
+    for m in methods:
+        _keys(m, m, '[[method]]')
+        for k in ('name', 'label'):
+            if not isinstance(m.get(k, ''), str): raise UserError(f'[[method]]: {k} is {m[k]!r:.60}; expected a text')
+        if 'name' not in m: raise UserError('a [[method]] has no name; expected one')
     base, known = grid.get('run', {}), [f.name for f in fields(Spec)]
     theirs = {k: v for k, v in base.items() if k not in SCHEDULE_FIELDS}
     own = dict(common=base | grid.get('common', {}), author=theirs | grid.get('author', {}))
@@ -86,9 +99,9 @@ def expand_grid(
     common, res = own['common'].get('schedule', 'step'), {}
     data = grid.get('data', [base.get('data', 'digits')])
     if common == 'author': raise UserError("[run] says schedule='author'; say schedules = [\"author\"] instead")
-    noises = _noises(grid['noise']) if 'noise' in grid else [{}]
-    for seed, where, noise, kind, m in product(grid.get('seeds', [0]), data, noises,
-                                               grid.get('schedules', ['common']), grid['method']):
+    noises = _noises(_rows(grid['noise'], '[[noise]]')) if 'noise' in grid else [{}]
+    for seed, where, noise, kind, m in product(_rows(grid.get('seeds', [0]), 'seeds'), _rows(data, 'data'), noises,
+                                               _rows(grid.get('schedules', ['common']), 'schedules'), methods):
         if kind not in ('author', 'common'): raise UserError(f'schedules has {kind!r}; expected "author" or "common"')
         schedule = common if kind == 'common' else 'author'
         f = dict(noise='none') | own[kind] | dict(seed=seed, data=where, schedule=schedule) | noise
@@ -103,6 +116,7 @@ def grid_names() -> list[str]:
     return sorted(p.name.removesuffix('.toml') for p in (files('noisylab.experiments')/'grids').iterdir()
                   if p.name.endswith('.toml'))
 
+@check_types
 def read_grid(
     path: str | Path,   # a .toml file, or a name of `grid_names`
 ) -> dict:
@@ -123,6 +137,7 @@ def read_grid(
         raise UserError(f'{path} is no TOML: {e}; expected a grid, as noisylab grid --help shows') from None
 
 # %% ../../nbs/10_experiments/02_grid.ipynb #f25b33c4
+@check_types
 def read_rows(
     path: str | Path,
 ) -> list[dict]:
@@ -159,18 +174,6 @@ def summarize_rows(
     return '\n'.join('  '.join(f'{v:{w}}' for v, w in zip(line, widths)).rstrip() for line in lines)
 
 # %% ../../nbs/10_experiments/02_grid.ipynb #dc99a2bf
-@contextmanager
-def _alone(path):
-    "Hold a lock on `path`; it ends with the process, however that ends."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w') as f:
-        try:
-            import fcntl
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError: pass        # not on Windows
-        except OSError: raise UserError(f'{path} is locked: another program is filling this table') from None
-        yield
-
 def _as_row(a, row): return row | dict(label=a.label, key=a.key)
 
 class ResultTable:
@@ -180,7 +183,7 @@ class ResultTable:
         out: str | Path | None = None,  # file of rows, .jsonl, run folders beside it, in OUT.runs/; None: none yet
         **override,                 # fields of every `Spec`
     ):
-        self.out = None if out is None else Path(out)
+        self.out = None if out is None else as_path(out, 'out')
         self.asked = {a.key: a for a in expand_grid(grid, **override)}
         if self.out and self.out.suffix != '.jsonl': raise UserError(f'{out}: a file of rows is expected, NAME.jsonl')
         self.folder = self.out and self.out.with_suffix('.runs')
@@ -216,7 +219,7 @@ class ResultTable:
         if not self.out: raise UserError('no file of rows was named; expected ResultTable(grid, NAME.jsonl)')
         until = None if minutes is None else time.time() + 60*minutes
         threads = threads or (None if pool else max(1, usable_cores()//workers))
-        with _alone(self.out.with_suffix('.lock')):
+        with hold_alone(self.out.with_suffix('.lock'), 'another program is filling this table'):
             self.read()         # another may have just ended
             jobs = {k: (run_spec, a.spec, self.folder/k, False, threads, until) for k, a in self.asked.items()
                     if k not in self.rows}

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Callable
 
-from ..data.validation import SharedSetting
+from ..data.validation import SharedSetting, check_types
 from ..errors import UserError
 from ..training.environment import usable_cores
 from ..training.spec import Spec, spec_from_dict
@@ -45,6 +45,7 @@ def _threads(n):
     finally:
         if n: torch.set_num_threads(was)
 
+@check_types
 def run_spec(
     spec: Spec,
     folder: str | Path,         # run folder; a finished run in it is read, a broken one resumed

@@ -16,7 +16,7 @@ import torch
 import traitlets
 
 from ..data.images import Images
-from ..data.validation import as_path, check_writable
+from ..data.validation import as_numbers, as_path, check_writable
 from ..errors import UserError
 from .widget import ThreadSafeWidget, package_text, pixels_message
 from ..label_issues.decisions import REVIEW_STATES, UNDECIDED, Decisions, decisions_path
@@ -44,7 +44,7 @@ def unit_rows(
     n: int,             # rows that are expected
 ) -> np.ndarray:        # N×d float32
     "Rows of length 1, centred before."
-    x = np.asarray(features, np.float32)
+    x = as_numbers(features, 'features').astype(np.float32)
     if x.ndim != 2 or len(x) != n:
         raise UserError(f'features: shape {x.shape}; a row for each of {n:,} images was expected')
     if not np.isfinite(x).all(): raise UserError('features: some are NaN or infinite; finite numbers were expected')
@@ -76,7 +76,7 @@ class Neighborhood:
     ):
         self.unit = None if features is None else unit_rows(features, n)
         if xy is None and features is not None and n >= 10 and find_spec('openTSNE'): xy = issue_map(features, first)
-        xy = np.full((n, 2), np.nan, np.float32) if xy is None else np.asarray(xy, np.float32)
+        xy = np.full((n, 2), np.nan, np.float32) if xy is None else as_numbers(xy, 'xy').astype(np.float32)
         if xy.shape != (n, 2): raise UserError(f'xy: shape {xy.shape}; {n:,}×2 was expected, NaN where unknown')
         self.on_map = np.flatnonzero(np.isfinite(xy).all(1))    # positions of the images
         self.xy = xy[self.on_map]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from ..data.validation import as_class, as_index, as_labels, name_finder, read_csv, write_csv
+from ..data.validation import as_class, as_index, as_labels, check_types, name_finder, read_csv, write_csv
 from ..data.images import Images
 
 # %% ../../nbs/07_label_issues/06_decisions.ipynb #d581e158
@@ -48,6 +48,9 @@ class Decisions:
         issues: Any,        # with `images`, `index`, `suggested`, `score`, `reason`, such as `find_label_issues` gives
     ):
         s, row = issues, lambda v: np.asarray(v).reshape(-1)
+        for k in ('images', 'index', 'suggested', 'score', 'reason'):
+            if not hasattr(s, k): raise UserError(f'a {type(s).__name__} without {k}; label issues were expected, as '
+                                                  'find_label_issues gives')
         self.images, self.index = s.images, as_index(s.index, len(s.images)).numpy()
         self.given = s.images.labels.cpu().numpy()[self.index] if len(self.index) else np.zeros(0, int)
         self.suggested, self.score = row(s.suggested), row(s.score).astype(float)
@@ -69,6 +72,7 @@ class Decisions:
     @property
     def ids(self) -> np.ndarray: return self.images.ids[self.index]
 
+    @check_types
     def decide(self,
         places: int | Iterable[int],    # in the list; or a mask of it
         what: str,                      # one of `ANSWERS`; 'none': the image is of none of the classes
@@ -113,6 +117,7 @@ class Decisions:
         n = np.bincount(self.states(), minlength=len(REVIEW_STATES))
         return dict(zip(REVIEW_STATES, [len(self), *n[1:].tolist()]))
 
+    @check_types
     def fits(self,
         state: str = 'all',             # one of `REVIEW_STATES`
         given: int | None = None,       # class; None: any
@@ -189,6 +194,7 @@ class Decisions:
         self.order = np.r_[self.order, np.arange(k, len(self))]
         return np.arange(k, len(self))
 
+    @check_types
     def save(self,
         path: str | Path,           # such as decisions.csv
         answered: bool = False,     # only what is answered
@@ -201,6 +207,7 @@ class Decisions:
         write_csv(path, DECISION_COLUMNS, [*known, *([r.get(k, '') for k in DECISION_COLUMNS]
                                                      for r in self.elsewhere)])
 
+    @check_types
     def load(self,
         path: str | Path,       # what `save` wrote
         own: bool = False,      # it is `save`d to again: no step of `undo`; rows about images that are not here stay

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from ..data.validation import WriteError
+from ..data.validation import WriteError, check_types
 from ..data.images import Images
 from ..data.datasets import find_dataset
 from ..data.files import reader_count
@@ -124,6 +124,7 @@ def _trained(spec, out, progress, parts):
         if not tr.done: tr.fit(progress)
     return tr
 
+@check_types
 def cross_predict(
     images: Images,             # with their given labels
     spec: Spec,                 # of each training; its noise is left out: labels are taken as they are
@@ -329,6 +330,7 @@ def _kept_features(x):
     x = np.asarray(x)
     return None if 2*x.size > FEATURE_MEMORY else x.clip(-6e4, 6e4).astype(np.float16)
 
+@check_types
 def find_label_issues(
     source: Any = None,             # `Images`, or a folder, CSV, … whose images are all judged; a `Trainer`, `Tracker`
                                     # or run folder; None: there are features or probabilities
@@ -361,13 +363,15 @@ def find_label_issues(
     if test is not None and (source is None or isinstance(source, Tracker)):
         raise UserError('test images, but no images that they could be among; source, or no test, was expected')
     if not isinstance(spec, Spec | None): raise UserError(f'spec is a {type(spec).__name__}; expected a Spec, or None')
+    if not isinstance(classes, (tuple, list, type(None))):
+        raise UserError(f'classes={classes!r:.60}; a list of names was expected')
     reading = dict(size=size, on_bad=on_bad, root=root)
     if features is not None or probabilities is not None:
         if features is not None and probabilities is not None:
             raise UserError('features and probabilities; one of them was expected')
         images = None if source is None else _loaded(source, spec or Spec(), **reading)
         if images is None and labels is None: raise UserError('labels are missing; labels=, N whole numbers, expected')
-        given = np.asarray(labels if labels is not None else images.labels.cpu())
+        given = np.atleast_1d(labels if labels is not None else images.labels.cpu())
         n = len(images) if images is not None else len(given)
         if len(given) != n: raise UserError(f'labels: {len(given):,} for {n:,} images; one each was expected')
         C = len(classes) if classes else images.n_classes if images is not None else None

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from ..errors import UserError
-from ..data.validation import (as_class, as_index, name_finder, parse_number, read_csv, read_text, write_csv,
-                                      write_atomic)
+from ..data.validation import (as_class, as_index, check_types, name_finder, parse_number, read_csv, read_text,
+                                      write_atomic, write_csv)
 from ..data.images import Images
 from .scores import NoiseEstimate, confused_pairs
 from .judge import Judgement
@@ -214,6 +214,7 @@ class LabelIssues:
         kinds = [f'{kind}: {n:,} image{"s"*(n != 1)}' for kind, n in self.counts().items() if kind != LABEL]
         return '\n'.join([*self.summary(), *kinds, *map(str, self.notes)])
 
+    @check_types
     def changes(self,
         accept: Any = None,     # positions of images, a mask, or {position: class}; None: the likely suggestions
         threshold: float = TAKEN,   # without `accept`: suggestions with a higher probability
@@ -244,6 +245,7 @@ class LabelIssues:
             return self.index[np.asarray(accept)]
         return as_index(accept, n).numpy()
 
+    @check_types
     def mended_labels(self, accept: Any = None, threshold: float = TAKEN) -> np.ndarray:    # N int; see `changes`
         "The given labels with the changes made."
         labels = self.labels.copy()
@@ -255,6 +257,7 @@ class LabelIssues:
         if self.images is None: raise UserError('there are no images, only labels; mended_labels() was expected')
         return self.images.with_labels(torch.from_numpy(self.mended_labels(accept, threshold)), self.images.true)
 
+    @check_types
     def labels_to_csv(self, path: str | Path, accept: Any = None, threshold: float = TAKEN):
         "Write a label file of all images: path, label, and what was given where it was changed."
         labels, name = self.mended_labels(accept, threshold), self.classes
@@ -262,11 +265,13 @@ class LabelIssues:
             (k, name[y] if y >= 0 else '', name[g] if y != g and g >= 0 else '')
             for k, y, g in zip(self.all_ids, labels, self.labels)))
 
+    @check_types
     def to_csv(self, path: str | Path):
         "Write a line for each listed image."
         text = lambda v: f'{v:.6g}' if isinstance(v, float) else ' '.join(v) if isinstance(v, list) else v
         write_csv(path, ISSUE_COLUMNS, (map(text, r.values()) for r in self.rows()))
 
+    @check_types
     def to_json(self, path: str | Path):
         "Write the same with the amount of noise, and the neighbours that have another label."
         much = self.noise and {k: v.tolist() if k in MATRIX_FIELDS else v for k, v in vars(self.noise).items()}
@@ -357,6 +362,7 @@ def _issue_rows(path):
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
         raise UserError(f'{path} is no list of label issues ({e}); expected what to_json wrote') from None
 
+@check_types
 def read_issues(
     path: str | Path,   # a CSV or JSON file, as `to_csv` and `to_json` write
     images: Images,     # those that were looked at

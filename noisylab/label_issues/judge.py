@@ -46,8 +46,10 @@ def labels_or_none(
     n_classes: int | None = None,   # None: as many as the largest label says
 ) -> tuple[Tensor, int]:    # N int64, number of classes
     "The labels and how many classes there are."
-    y = as_labels(np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels) + 1, len(labels),
-                  None if n_classes is None else n_classes + 1) - 1
+    y = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if y.ndim != 1 or y.dtype.kind not in 'iuf':
+        raise UserError(f'labels: {y.dtype}, shape {y.shape}; one row of whole numbers was expected')
+    y = as_labels(y + 1, len(y), None if n_classes is None else n_classes + 1) - 1
     have = y[y >= 0].unique()
     if len(have) < 2: raise UserError('all labels are of one class; labels of two classes or more were expected')
     return y, n_classes or int(have.max()) + 1
@@ -491,7 +493,8 @@ def judge_probabilities(
     held_out: bool = True,  # of images that the network was not trained on; False: means over its training
 ) -> Judgement:
     "The same posterior for what another network says."
-    P, _ = check_probabilities(probabilities, np.zeros(len(labels), int))
+    n = len(labels) if hasattr(labels, '__len__') else len(probabilities) if hasattr(probabilities, '__len__') else 1
+    P, _ = check_probabilities(probabilities, np.zeros(n, int))
     y, C = labels_or_none(labels, P.shape[1])
     P, used = torch.from_numpy(P).float(), y >= 0
     T = count_matrix(P, y)

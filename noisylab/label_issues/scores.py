@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..data.validation import as_labels
+from ..data.validation import as_labels, as_numbers
 
 # %% ../../nbs/07_label_issues/01_scores.ipynb #ebcd0971
 def check_probabilities(
@@ -21,7 +21,7 @@ def check_probabilities(
     given: Any,     # N int
 ) -> tuple[np.ndarray, np.ndarray]:     # N×C float64, N int64
     "Both, checked."
-    p = np.asarray(p, float)
+    p = as_numbers(p, 'p')
     if p.ndim != 2 or p.shape[1] < 2:
         raise UserError(f'p has shape {p.shape}; expected images × classes, 2 classes or more')
     if not len(p): raise UserError('p is empty; expected a row for each image')

@@ -99,7 +99,9 @@ def neighborhood_preservation(
 
     x, y = _table(x, 2), _table(y, 2)
     if len(x) != len(y): raise _error(f"x has {len(x)} rows and y {len(y)}; expected as many; pass the same images")
-    if not 0 < k < len(x): raise _error(f"k is {k}; expected 1 to {len(x) - 1}, there being {len(x)} rows; lower k")
+    whole = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
+    if not whole or not 0 < k < len(x):
+        raise _error(f"k is {k!r}; expected 1 to {len(x) - 1}, there being {len(x)} rows; lower k")
     near = lambda z: NearestNeighbors(n_neighbors=k).fit(z).kneighbors(return_distance=False)
     return float((near(x)[:, :, None] == near(y)[:, None, :]).any(2).mean())
 

@@ -25,7 +25,7 @@ from ..errors import UserError
 from ..data.augment import RandAugment, WeakAugment
 from ..data.files import reader_count
 from ..data.images import Images
-from ..data.validation import write_atomic
+from ..data.validation import as_device, check_types, write_atomic
 from .pretrained import Backbone
 
 # %% ../../nbs/02_models/06_features.ipynb #23bc4738
@@ -54,6 +54,7 @@ def _kept(path, n):
     except (OSError, ValueError, EOFError): return None     # none, or cut off
     return x if x.ndim == 2 and len(x) == n else None
 
+@check_types
 def compute_features(
     images: Images,
     backbone: Backbone,
@@ -67,7 +68,10 @@ def compute_features(
 ) -> np.ndarray:                # N×D float16
     "Features of all images; no more than a piece of them is in memory at a time."
     folder, out = Path(folder or feature_folder()), None
-    dtype = dict(fp32=torch.float32, bf16=torch.bfloat16)[precision]
+    if precision not in (kinds := dict(fp32=torch.float32, bf16=torch.bfloat16)):
+        raise UserError(f"precision={precision!r}; expected fp32 or bf16")
+    if batch < 1: raise UserError(f'batch={batch}; expected one picture or more at once')
+    dtype, device = kinds[precision], as_device(device)
     backbone.to(device, dtype)
     bar = tqdm(total=len(images), desc=f'features ({backbone.name})', unit=' images', disable=not progress)
     with bar:

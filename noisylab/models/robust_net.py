@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from threading import get_ident
 from typing import Any, Callable, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..data.validation import check_takes, import_named, is_named, taken_options
+from ..data.validation import check_takes, check_types, import_named, is_named, taken_options
 from ..errors import UserError
 from .fastnet import FastNet
 from .random_numbers import seeded
@@ -150,7 +151,10 @@ class RobustNet(nn.Module):
     ):
         super().__init__()
         self.backbone, self.shape = backbone, tuple(shape)
-        column = lambda v: torch.as_tensor(v, dtype=torch.float32).view(1, -1, 1, 1)*255
+        def column(v):
+            try: return torch.as_tensor(v, dtype=torch.float32).view(1, -1, 1, 1)*255
+            except (TypeError, ValueError, RuntimeError):
+                raise UserError(f'mean or std of the pixels is {v!r:.60}; a number for each channel expected') from None
         self.register_buffer('mean', column(mean)); self.register_buffer('std', column(std))
         self.input_shape = getattr(backbone, 'input_shape', self.shape)     # of a head: that of the features
         fmap, logits = _dry_run(backbone, self.input_shape)
@@ -248,6 +252,7 @@ def find_model(
     raise UserError(f'model: {made!r:.80}; a module, or a function (shape, n_classes) → module, was expected')
 
 # %% ../../nbs/02_models/04_robust_net.ipynb #92e0d411
+@check_types
 def make_model(
     model: Any,                     # 'auto', a name in `MODELS` or of torchvision ('NAME:FILE' with the weights in that
                                     # file), 'module:name', your own module, or a function (shape, n_classes) → module
@@ -261,7 +266,12 @@ def make_model(
     **heads,                        # `decoder`, `clusters`, `decoder_width` of `RobustNet`
 ) -> RobustNet:
     "Build a network for images of `shape`, with the heads that a method asks for."
-    if model == 'auto': model = default_model(shape[1])
+    whole = lambda v, most=2**31: isinstance(v, (int, np.integer)) and not isinstance(v, bool) and 0 < v < most
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3 or not all(map(whole, shape)):
+        raise UserError(f'shape={shape!r}; (channels, height, width) of an image was expected')
+    if not whole(n_classes): raise UserError(f'n_classes={n_classes}; expected one or more')
+    if not .01 <= width <= 16: raise UserError(f'width={width!r}; expected a number from 0.01 to 16')
+    if isinstance(model, str) and model == 'auto': model = default_model(shape[1])
     with seeded(seed):
         if isinstance(model, nn.Module): backbone, ours = model, False
         else:

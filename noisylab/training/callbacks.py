@@ -10,13 +10,14 @@ __all__ = ['EVENTS', 'LEARNED_SHARES', 'ROW_FIELDS', 'make_callbacks', 'notify',
 import inspect
 import json
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Iterable
 
 import torch
 
-from ..data.validation import check_takes, checksum, import_named, write_atomic
+from ..data.validation import check_takes, checksum, hold_alone, import_named, write_atomic
 from ..errors import UserError
 from ..models.robust_net import model_cost
 from .environment import describe_hardware, git_commit, package_versions
@@ -68,12 +69,22 @@ class TrackSamples:
         trainer.tracker.end_epoch(trainer.epoch)
 
 class Checkpointer:
-    "Saves the trainer to its run folder: every few epochs, when it is stopped, and at its end."
+    "Saves the trainer to its run folder: every few epochs, when it is stopped, and at its end; alone in that folder."
+    lock = None     # of the run folder, while steps are taken
+
+    def on_start(self, trainer):
+        if not trainer.out: return
+        self.lock = ExitStack()
+        self.lock.enter_context(hold_alone(trainer.out/'.lock', 'another process trains in this folder'))
+
     def on_epoch_end(self, trainer):
         if trainer.out and (trainer.done or trainer.epoch % trainer.checkpoint_every == 0): trainer.save()
 
     def on_end(self, trainer):
-        if trainer.out and trainer.stopped and not trainer.done: trainer.save()
+        try:
+            if trainer.out and trainer.stopped and not trainer.done: trainer.save()
+        finally:
+            if self.lock: self.lock.close(); self.lock = None
 
 class Recorder:
     "Writes `history.jsonl` after every epoch that is measured, and `result.json` at the end."

@@ -24,6 +24,7 @@ def resolve_device(
     name: str,      # 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'
 ) -> str:
     "The device that `name` means on this machine."
+    if not isinstance(name, str): raise UserError(f'device={name!r}; expected a text such as cpu or cuda:1')
     if name == 'auto': return 'cuda' if torch.cuda.is_available() else 'cpu'
     kind, _, number = name.partition(':')
     if kind not in ('cpu', 'cuda', 'mps') or number and not number.isdecimal():

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..data.validation import as_pixels, write_csv
+from ..data.validation import as_pixels, check_types, write_csv
 from ..methods.base import Method, make_method
 from ..data.files import ImageFiles
 from ..data.images import Images
@@ -178,6 +178,7 @@ def _seer(known, images):
     network.to(device, dtype)
     return lambda x: torch.cat([network(part, dtype) for part in x.split(16)])
 
+@check_types
 def predict(
     run: str | Path | Classifier,   # run folder, or what `load_classifier` gave
     images: Any,                    # a folder, a picture, a list of these, `Images`, or pixels N×H×W×C

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from ..data.augment import OPERATION_SETS, named_operations
-from ..data.validation import SIZE_RANGE, as_path, check_named, import_named, is_named
+from ..data.validation import SIZE_RANGE, as_path, check_named, check_types, import_named, is_named
 from ..errors import UserError
 from ..data.sources import resolve_source
 from ..methods.base import Method, make_method
@@ -164,18 +164,18 @@ def check_spec(
     if spec.schedule == 'author' and (spec.optimizer != 'sgd' or spec.warmup or spec.nesterov):
         raise UserError("schedule='author' is the training of a method's authors, by SGD; leave optimizer, nesterov "
                         'and warmup out')
-    for v in spec.callbacks:
+    for v in spec.callbacks if isinstance(spec.callbacks, tuple) else [spec.callbacks]:
         if not isinstance(v, str) or ':' not in v:
             raise UserError(f"callbacks: {v!r}; expected texts 'module:name'; objects go to Trainer(callbacks=[…])")
     for k in ('settings', 'noise_settings'):
         if not isinstance(getattr(spec, k), dict): raise UserError(f'{k}={getattr(spec, k)!r}; expected a dictionary')
+    for k in ('data', 'root', 'noise', 'method', 'model', 'device'):
+        if not isinstance(getattr(spec, k), str): raise UserError(f'{k}={getattr(spec, k)!r}; expected a text')
     if spec.backbone is not None and (not isinstance(spec.backbone, str) or not spec.backbone):
         raise UserError(f"backbone={spec.backbone!r}; expected a name such as 'auto' or 'resnet50', or None")
     if spec.backbone and spec.model not in ('auto', 'linear') and OWN_PREFIX not in spec.model: raise UserError(
         f'model={spec.model!r} is a network of pixels, and with backbone={spec.backbone!r} a head is trained on '
         'features; give one of them')
-    for k in ('data', 'root', 'noise', 'method', 'model', 'device'):
-        if not isinstance(getattr(spec, k), str): raise UserError(f'{k}={getattr(spec, k)!r}; expected a text')
     if not spec.noise.startswith(OWN_PREFIX): check_noise(spec.noise, spec.rate, spec.noise_settings)
     if not str(spec.method).startswith(OWN_PREFIX): make_method(spec.method, **spec.settings)
 
@@ -226,6 +226,7 @@ def absolute_paths(spec: Spec) -> Spec:
     notes = {k: full(v) if k == 'file' and v else v for k, v in spec.noise_settings.items()}
     return replace(spec, data=data, root=root, model=model, noise_settings=notes)
 
+@check_types
 def relocate_spec(
     saved: dict,                # fields of the spec, as a run stores them
     device: str | None = None,  # another than it had; None: that one, or the CPU where it is not
@@ -257,6 +258,7 @@ def check_change(
     new: dict,          # setting → value
 ) -> Spec:              # with all of them
     "Check what shall change, before anything is touched."
+    if not isinstance(new.get('noise', ''), str): raise UserError(f"noise={new['noise']!r}; expected a kind's name")
     for k in new:
         if k == 'm' and spec.backbone: raise UserError(
             'm: this run augments no pixels, the features of its views were computed before it began; start anew')

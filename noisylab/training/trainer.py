@@ -7,6 +7,7 @@ __all__ = ['Diverged', 'Trainer', 'rebuild_trainer']
 
 # %% ../../nbs/05_training/12_trainer.ipynb #2700e9cf
 import time
+import warnings
 from bisect import bisect_right
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,7 +21,7 @@ from torch import nn
 
 from ..data.augment import RandAugment, WeakAugment
 from ..data.images import Images
-from ..data.validation import as_path, write_atomic
+from ..data.validation import as_path, check_types, write_atomic
 from ..errors import UserError
 from ..methods.base import Batch, TrainPredictions, phase_bounds, make_method
 from ..metrics.memorization import SampleViews
@@ -37,10 +38,10 @@ from .evaluation import calibration_temperature, sample_views, score_images
 from .lr_schedule import LRSchedule, named_schedule
 from .parts import name_parts, read_request
 from .prediction import Classifier, Predictions, net_maker, predict
-from .spec import LIVE_FIELDS, Spec, check_change, relocate_spec
+from .spec import LIVE_FIELDS, Spec, check_change, read_spec, relocate_spec
 from .step import make_optimizer, make_step
 
-# %% ../../nbs/05_training/12_trainer.ipynb #74bd7485
+# %% ../../nbs/05_training/12_trainer.ipynb #n74bd744
 class Diverged(UserError): "A loss became infinite or no number."
 
 # %% ../../nbs/05_training/12_trainer.ipynb #306db866
@@ -105,6 +106,7 @@ class Trainer:
         if self.out: write_atomic(self.out/'spec.json', self.spec.to_json())
 
     @classmethod
+    @check_types
     def resume(cls,
         folder: str | Path,     # of the run
         device: str | None = None,  # another than the run had; None: that one, or the CPU where it is not
@@ -115,6 +117,11 @@ class Trainer:
         **parts,                # objects that the first `Trainer` was given
     ) -> 'Trainer':
         "Go on with a run from its last checkpoint, to the same numbers as if it had not stopped."
+        path = as_path(folder, 'folder')
+        if (path/'spec.json').exists() and not (path/'checkpoint.pt').exists():     # it ended before the first one
+            warnings.warn(f'{path} has no checkpoint yet: the run begins anew', stacklevel=2)
+            spec = relocate_spec(vars(read_spec(path)), device, data, root)
+            return cls(spec, out=path, checkpoint_every=checkpoint_every or 10, **parts)
         st = read_checkpoint(folder)
         spec = relocate_spec(st['spec'] | ({} if workers is None else dict(workers=workers)), device, data, root)
         if parts.get('train') is None: parts |= load_handed_over(st, data, root)
@@ -293,8 +300,10 @@ class Trainer:
         "Originals, restorations, features and predictions of a sample of the watched images."
         with self.lock: return sample_views(self, n)
 
+    @check_types
     def train_predictions(self, which: str) -> TrainPredictions:
         "Predictions for the images of `'train'` or `'val'`, as they are, for a method."
+        if which != 'val' and which != 'train': raise UserError(f"which={which!r}; expected 'train' or 'val'")
         index = {'train': self.data.fit_index, 'val': self.data.val_index}[which]
         if not len(index):
             raise UserError(f'{self.spec.method} needs images held out with their given labels; give val=0.1')
@@ -318,7 +327,7 @@ class Trainer:
             write_atomic(folder/'checkpoint.pt', lambda path: torch.save(st, path))
             write_result(self, folder)
 
-# %% ../../nbs/05_training/12_trainer.ipynb #39d8cd2a
+# %% ../../nbs/05_training/12_trainer.ipynb #n39d8cd7
 def rebuild_trainer(
     spec: Spec,         # of a saved run
     kind: type = Trainer,

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from ..data.validation import write_atomic
+from ..data.validation import check_types, write_atomic
 from ..label_issues.kinds import LABEL, image_files
 from ..label_issues.issues import LabelIssues
 from .style import png_url
@@ -121,6 +121,7 @@ def _cards(s, folder):
     links = _links(s.images, s.index, folder)
     return f'<ul class="grid">{"".join(map(card, uris, names, s.rows(), links, beside))}</ul>'
 
+@check_types
 def gallery_page(
     issues: LabelIssues,
     title: str = 'Labels that look wrong',
@@ -145,6 +146,7 @@ def gallery_page(
             + ''.join(f'<h2 id="{k}">{k}: {n[k]:,} images</h2>{first(k)}' for k in others if n[k])
             + f'<script>{_SCRIPT}</script></body></html>')
 
+@check_types
 def write_gallery(
     issues: LabelIssues,
     path: str | Path,       # of the page

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..data.noise import NOISE
-from ..data.validation import write_atomic
+from ..data.validation import check_types, write_atomic
 from ..metrics.embedding import tsne
 from ..session.frames import read_frames
 from ..session.tracked import TrackedRun
@@ -39,6 +39,7 @@ class ReportRun:
     frames: tuple | None = None             # `Frames` and `WatchedImages` of `session.frames`: the run over time
 
 
+@check_types
 def read_run(
     folder: str | Path,         # a run folder
     label: str | None = None,   # None: the method
@@ -303,6 +304,7 @@ def _provenance(runs):
         ('seeds', _one(runs, 'seed'))])
 
 # %% ../../nbs/08_viz/06_report.ipynb #640c0901
+@check_types
 def report_page(
     runs: Sequence[ReportRun],                    # one or more
     title: str | None = None,               # None: made from the data
@@ -342,6 +344,7 @@ CURVE_NAMES = dict(test_acc='Test accuracy, %', memorized='Wrong labels memorize
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 # %% ../../nbs/08_viz/06_report.ipynb #876a452c
+@check_types
 def write_report(
     runs: Sequence[ReportRun],                    # one or more
     path: str | Path,                       # the HTML file to write
