@@ -23,7 +23,7 @@ from ..data.files import SkippedFile, read_all, read_headers
 from ..data.listing import list_images
 from ..models.features import SMALL_SIDE, FeatureHead, feature_scale
 from ..models.pretrained import load_backbone
-from ..models.robust_net import ModelInfo, RobustNet, make_model, split_weights
+from ..models.robust_net import ModelInfo, RobustNet, input_shape, make_model, split_weights
 from .checkpoint import load_weights, read_checkpoint
 from .environment import auto_precision, resolve_device
 from .evaluation import check_shape
@@ -168,7 +168,7 @@ def _pieces(images: ImageFiles | Images, size: int, on_bad: str, skipped: list) 
 # %% ../../nbs/05_training/10_prediction.ipynb #d5d79836
 def _seer(known, images):
     "From pixels to what the network of a classifier takes: the features of its backbone, or the pixels."
-    head = known.net.input_shape != known.net.shape
+    head = input_shape(known.net.backbone, known.net.shape) != known.net.shape
     if not head or isinstance(images, Images) and images.features is not None: return lambda x: x
     if known.backbone is None: raise UserError('this run is of features that it was handed; hand over Images with '
                                                'features, replace(images, features=…)')
