@@ -35,7 +35,7 @@ def read_digits(root: Path, download: bool) -> Arrays:
 
 # %% ../../nbs/01_data/08_datasets.ipynb #7923bf2b
 def _reach(url: str, seconds: float = 6) -> str:
-    "Why `url` cannot be reached, or '' if it can; a name server that is silent would take minutes to say so."
+    "Why `url` cannot be reached, or ''; gives up after seconds, where a silent name server would take minutes."
     said = []
     def ask():
         try: urlopen(Request(url, method='HEAD', headers={'User-Agent': 'noisylab'}), timeout=seconds).close()

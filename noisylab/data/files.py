@@ -30,7 +30,7 @@ MAX_PIXELS = 89_478_485   # Pillow warns from here on
 
 @cache
 def _prepare():
-    "Have Pillow know all its formats, and HEIC where that can be read."
+    "Register all formats of Pillow, and HEIC if its plugin is installed."
     Image.init()
     with suppress(ImportError):
         from pillow_heif import register_heif_opener
@@ -229,7 +229,7 @@ def _loaded(files: ImageFiles, pieces: list, workers: int) -> Iterator:
         return iter(load())
 
 def _next(got: Iterator, workers: int) -> np.ndarray|UserError:
-    "What comes next of the pictures; also the error where a worker has ended."
+    "The next pictures, or a `UserError` if a worker has died."
     try: return next(got)
     except RuntimeError as e:
         if not workers: raise
@@ -296,7 +296,7 @@ def read_headers(root: Path,  # folder that `paths` start from
          paths: Any,  # N paths
          on_bad: str = 'raise',  # 'raise' or 'skip'
          ) -> tuple[list, np.ndarray, tuple[SkippedFile, ...]]:  # looks, positions of the good files, the bad ones
-    "Glance at every file."
+    "Read the header of every file."
     def one(i):
         if not os.path.isabs(paths[i]) and os.path.normpath(paths[i]).split(os.sep)[0] == '..':
             raise UserError(f'it leads out of {root.absolute()}; write it in full, or put the list above its pictures')
@@ -308,7 +308,7 @@ def read_headers(root: Path,  # folder that `paths` start from
     return looks, good, raise_or_skip(bad, on_bad, len(paths))
 
 def _lost(root: Path, path: str) -> str:
-    "Where `path` was looked for, and where it is."
+    "The error for a missing picture: where it was looked for, and where a file of that name is."
     root, said = root.absolute(), 'no such file'
     if os.path.isabs(path): return said
     near = next((p for p in (*root.parents, Path.cwd()) if os.path.isfile(os.path.join(p, path))), None)

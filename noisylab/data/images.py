@@ -121,7 +121,7 @@ class Images:
                size: int,  # images at a time; the last may be fewer
                workers: int = 0,  # processes that read ahead, for images on disk
                ) -> Iterator[tuple[Tensor, Tensor]]:  # (positions, uint8 pixels or float32 B×D features)
-        "What a network is shown of the images in `order`: their features where there are some, else their pixels."
+        "The input of a network, `size` images at a time: features where there are some, else pixels."
         if self.features is None: return self.chunks(order, size, workers)
         x = self.features[:, 0]
         return ((idx, x[idx.to(x.device)].float()) for idx in as_index(order, len(self)).split(size))

@@ -70,7 +70,7 @@ def find_splits(names: Iterable[str]  # of folders, or in a column
 def count_of(n: int, what: str) -> str: return f'{n:,} {what}{"" if n == 1 else "s"}'
 
 class Listing:
-    "What lies in folders, and what of it is no picture."
+    "The contents of a folder: pictures, folders, and files that are no pictures."
     def __init__(self): self.seen, self.other, self.odd = {}, Counter(), Counter()
 
     def inside(self, folder: Path) -> tuple[list[str], list[str]]:
@@ -98,7 +98,7 @@ class Listing:
         return pictures + [f'{f}/{p}' for f in folders for p in self.below(folder/f, (*above, here))]
 
     def deeper(self, folder: Path, part: bool = False) -> Path:
-        "Where there is nothing but one folder of folders: that one. `part`: within train/ or test/ already."
+        "Go into a folder that is the only one and holds only folders. `part`: within train/ or test/ already."
         while True:
             pictures, folders = self.inside(folder)
             if pictures or len(folders) != 1 or not part and _split(folders[0])[1] == '*': return folder
@@ -108,7 +108,7 @@ class Listing:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        "What is to be said of endings."
+        "Notes on files whose ending does not fit."
         said = (self.odd, 'read as pictures by their first bytes'), (self.other, 'not read, they are no pictures')
         most = lambda n: sorted(n.items(), key=lambda o: (-o[1], o[0]))[:6]
         return tuple(f'{count_of(sum(n.values()), "file")} {what}: ' + ', '.join(f'{k} ({v:,})' for k, v in most(n))

@@ -28,7 +28,7 @@ from ..errors import UserError
 # %% ../../nbs/01_data/07_readers.ipynb #836f0508
 @dataclass(frozen=True)
 class LoadOptions:
-    "How images are to be read, as the keywords of `load` say."
+    "The keywords of `load` that say how images are read."
     train_size: int|None = None
     seed: int = 0
     size: int|None = None
@@ -62,7 +62,7 @@ def check_all_used(train: Images) -> Images:
     return train
 
 def draw_fewer(train: Images, ask: LoadOptions) -> Images:
-    "`train`, or `ask.train_size` of it."
+    "`train`, or a sample of `ask.train_size` images of it."
     n, k, labels = len(check_all_used(train)), ask.train_size, train.labels.numpy()
     if k is None or k == n: return train
     if k > n or k < train.n_classes:
@@ -140,7 +140,7 @@ def _labelled(x: Tensor, y: Any, true: Any, part: str, on_bad: str) -> _Part:
     return _Part(x[torch.from_numpy(at)], y[at], true if true is None else true[at], at, bad)
 
 class Arrays(NamedTuple):
-    "Images as arrays, with what a reader knows about them."
+    "Images in arrays, as a reader returns them."
     x_train: Any                # pixels, see `as_pixels`
     y_train: Any                # given labels
     x_test: Any
@@ -272,7 +272,7 @@ def free_memory() -> int:  # bytes
 
 # %% ../../nbs/01_data/07_readers.ipynb #74999153
 class Pictures(NamedTuple):
-    "Pictures on disk, as a reader lists them."
+    "Picture files, as a reader returns them."
     root: Path                  # folder that their paths start from
     rows: list[ListedImage]
     notes: tuple[str, ...] = ()

@@ -85,7 +85,7 @@ def normal_form(text: str) -> str:
 
 def parse_label(v: Any  # one label as it was handed in
                ) -> int|str|None:  # a number, a word, or None: unlabelled
-    "What one label says."
+    "One label as a number, a word, or `UNLABELLED`."
     try: v = v.item() if hasattr(v, 'item') else v
     except (ValueError, RuntimeError):
         raise UserError(f'a label of shape {tuple(v.shape)}; one number or word was expected (one-hot: .argmax())') \
@@ -103,7 +103,7 @@ def parse_label(v: Any  # one label as it was handed in
 def parse_labels(labels: Any,  # N labels as they were handed in: list, array or tensor
                 what: str = 'labels',  # what to call them in an error
                 ) -> tuple[np.ndarray, np.ndarray]:  # N int64 or words (object), N bool: unlabelled
-    "Numbers or words, and where there are none."
+    "Labels as numbers or words, and the positions of those that are missing."
     try: y = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     except ValueError: raise UserError(f'{what}: rows of several lengths; one label an image expected') from None
     if y.ndim == 2 and y.shape[1] == 1: y = y.reshape(-1)
@@ -251,7 +251,7 @@ def as_device(device: Any,  # as PyTorch takes it: 'cpu', 'cuda:1', …
 
 # %% ../../nbs/01_data/01_validation.ipynb #ab6b623a
 def read_text(path: str|Path) -> str:
-    "What a text file in UTF-8 (or, with its mark, UTF-16) holds."
+    "The text of a file in UTF-8, or in UTF-16 with a byte-order mark."
     try: raw = as_path(path).read_bytes()
     except OSError as e: raise UserError(f'{path}: {e.strerror or e}; a file that can be read was expected') from None
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -478,7 +478,7 @@ def write_atomic(
 def check_writable(
     path: str | Path,   # a file that is to be written later
 ):
-    "Raise unless there is a place for a file at `path`, found out by writing beside it."
+    "Raise unless a file can be written at `path`; tried by writing beside it."
     path = _file(as_path(path))
     trial = path.with_name(path.name + '.trial')
     try: write_atomic(trial, '\n')
@@ -523,7 +523,7 @@ def hold_alone(
     path: Path,     # of the lock, a file of its own
     who: str,       # holds it where this process cannot, for the error
 ):
-    "Within, no other process holds the lock at `path`."
+    "A context in which no other process holds the lock at `path`."
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, 'a')
@@ -543,7 +543,7 @@ def hold_alone(
 
 # %% ../../nbs/01_data/01_validation.ipynb #48e11dac
 class SharedSetting:
-    "A setting of the whole process that is changed within, for as many threads as need it at once."
+    "A context that changes a setting of the whole process; several threads may be in it at once."
     def __init__(self,
         change: Callable,   # changes it, and returns what was before
         back: Callable,     # of what was before: puts it back

@@ -190,7 +190,7 @@ class ResultTable:
         self.read()
 
     def read(self):
-        "Read the rows that are there; refuse a file with rows of something else."
+        "Read the finished rows; refuse a file with rows that no grid made."
         rows = read_rows(self.out) if self.out else []
         if any('key' not in r for r in rows):
             raise UserError(f'{self.out} has rows that no grid made; name another file')
@@ -215,7 +215,7 @@ class ResultTable:
         said: Callable | None = None,       # called with key and row of each run that ends
         minutes: float | None = None,       # of time, then runs are saved where they stand; None: to the end
     ) -> dict:                              # key → exception of the runs that failed
-        "Run what is missing."
+        "Run the missing rows."
         if not self.out: raise UserError('no file of rows was named; expected ResultTable(grid, NAME.jsonl)')
         until = None if minutes is None else time.time() + 60*minutes
         threads = threads or (None if pool else max(1, usable_cores()//workers))

@@ -159,7 +159,7 @@ class RunList:
             self.show(new)
 
     def show(self, run: RunView | None):
-        "Make this the run that is shown."
+        "Show a run."
         with self._lock:
             self.shown = run
             if self.aside is run: self.aside = None
@@ -179,7 +179,7 @@ def as_run(
     train: Images | None = None,
     **fields,                       # of `Spec`
 ) -> tuple[Spec | None, Images | None]:     # None: nothing was said of it
-    "The spec and the images that are meant."
+    "The spec and the images that the arguments mean."
     d = spec_or_data
     if isinstance(d, (Images, str, Path)) and (train is not None or 'data' in fields):
         raise UserError('the images were named twice; expected one of: the first argument, train=, data=')
@@ -287,7 +287,7 @@ class Dashboard:
         return ('error', f'{how[1]} · {said[1]}') if failed else said
 
     def state(self) -> dict:
-        "All that is shown but curves and pictures, as plain values."
+        "The state of the page but for curves and pictures, as plain values."
         values = self.values        # first: the run may have been changed from elsewhere
         s, runs, (kind, say) = self.shown, self.runs, self.status_line()
         p = asdict(s.progress) if s else dict(epoch=0, epochs=0, step=0, steps=0, images_per_s=0., seconds_left=None)

@@ -53,7 +53,7 @@ class Updater:
         self._thread.start()
 
     def wake(self, asked: bool = False):    # for another moment, which then does not wait
-        "Look now."
+        "Wake the thread up, to send at once."
         if asked: self._asked = True
         self._wake.set()
 
@@ -164,7 +164,7 @@ def lab_figure(
     epoch: float | None = None, # of the run that is shown; None: the newest
     by: str = 'given',          # colour of the map: 'given', 'true', 'prediction', 'cluster', 'loss'
 ):                              # plotly figure
-    "What the lab shows, as a figure to keep."
+    "A figure of what the lab shows."
     if isinstance(lab, RunView): run, runs = lab, {lab.spec.method.removeprefix(OWN_PREFIX): lab}
     else: run, runs = lab.runs.shown, {lab.runs.name(r): r for r in lab.runs}
     names = dict.fromkeys((*FIGURE_NAMES, *VIEWS))

@@ -102,7 +102,7 @@ def thumbnails(
     index: np.ndarray,  # k positions
     side: int,          # pixels; of larger images rows and columns are left out
 ) -> dict:              # shape: k×H×W×C, pixels: bytes
-    "Small pictures as the browser takes them."
+    "Thumbnails in the browser's format."
     if not len(index): return dict(shape=[0, 1, 1, 1], pixels=b'')
     x = images.take(torch.as_tensor(index)).permute(0, 2, 3, 1).cpu().numpy()
     f = -(-x.shape[1]//side)
@@ -145,7 +145,7 @@ class Pager:
     def place(self) -> int: return int(self.list[self.at]) if len(self.list) else -1            # the chosen one
 
     def go(self, at: int):      # in `list`
-        "Choose another one."
+        "Choose another issue."
         self.at = int(np.clip(at, 0, max(0, len(self.list) - 1)))
 
     def turn(self, by: int):    # pages
@@ -262,7 +262,7 @@ class Review:
             self.refresh()
 
     def wait(self):
-        "Wait until what was decided is learned."
+        "Wait until the judge has learned all answers."
         while (thread := self._learning) is not None: thread.join()
 
     def _ask(self):
@@ -304,19 +304,19 @@ class Review:
 
     # ---- what can be clicked
     def answer(self, place: int, what: str, label: int | None = None):
-        "Decide about the chosen one, and go on to the next that is open; about another one it comes too late."
+        "Answer for the chosen issue and go to the next open one; an answer for another issue is refused."
         if place != self.pager.place: raise UserError('the answer came while another image was being chosen, and was '
                                                       'not taken; give it again')
         self.decisions.decide(place, what, label)
         if what != 'open': self.pager.go_on()
 
     def answer_rest(self, what: str):
-        "Decide about all that is open on the page."
+        "Answer for all open issues on the page."
         places = self.pager.places
         self.decisions.decide(places[self.decisions.label[places] == UNDECIDED], what)
 
     def answer_all(self, what: str):
-        "Decide about all that is open in the list, on the other pages too; one step for undo."
+        "Answer for all open issues in the list, also on other pages; one step for undo."
         self.decisions.decide(self.pager.list[self.decisions.label[self.pager.list] == UNDECIDED], what)
 
     def undo(self):

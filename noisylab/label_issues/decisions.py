@@ -108,12 +108,12 @@ class Decisions:
     def undoable(self) -> int: return len(self._past)      # steps
 
     def states(self) -> np.ndarray:     # k int, places in `REVIEW_STATES`, from 1
-        "Where each one stands."
+        "The state of each issue: 'open', 'kept', …"
         sure = np.where(self.label == self.given, 2, 3)
         return np.where(self.label >= 0, sure, np.array([0, 1, 4, 5])[-np.minimum(self.label, 0)])
 
     def counts(self) -> dict:   # state → how many
-        "How far it is."
+        "The number of issues in each state."
         n = np.bincount(self.states(), minlength=len(REVIEW_STATES))
         return dict(zip(REVIEW_STATES, [len(self), *n[1:].tolist()]))
 
@@ -124,7 +124,7 @@ class Decisions:
         suggested: int | None = None,   # class; None: any
         above: float = 0.,              # probability that the label is wrong, 0..1: at least this
     ) -> np.ndarray:    # k bool
-        "Which ones pass a filter."
+        "Which issues pass a filter."
         if state not in REVIEW_STATES: raise UserError(f"state={state!r}; expected one of {', '.join(REVIEW_STATES)}")
         number = isinstance(above, (int, float, np.integer, np.floating)) and not isinstance(above, bool)
         if not (number and 0 <= above <= 1): raise UserError(f'above={above!r}; a number from 0 to 1 was expected')
@@ -135,7 +135,7 @@ class Decisions:
 
     def where(self, state: str = 'all', given: int | None = None, suggested: int | None = None,
               above: float = 0.) -> np.ndarray:     # places, the most doubted first
-        "Those that pass a filter, see `fits`."
+        "The places that pass a filter, see `fits`."
         return self.order[self.fits(state, given, suggested, above)[self.order]]
 
     def pairs(self) -> list[tuple[int, int, int]]:      # given, suggested, how many
@@ -145,7 +145,7 @@ class Decisions:
         return [(int(p)//C, int(p) % C, int(m)) for p, m in sorted(zip(pair, n), key=lambda o: -o[1])]
 
     def word(self, place: int) -> str:      # one of `ANSWERS`
-        "The answer in a word."
+        "The answer for one issue, in a word."
         v = int(self.label[place])
         if v < 0: return {UNDECIDED: 'open', UNSURE: 'unsure', NO_CLASS: 'none'}[v]
         return 'keep' if v == self.given[place] else 'relabel'
@@ -156,7 +156,7 @@ class Decisions:
 
     @property
     def verified(self) -> dict[int, int]:     # position of the image → class, or `NO_CLASS`
-        "What is known for certain by now."
+        "The labels that somebody has confirmed or changed."
         return {int(self.index[p]): int(self.label[p]) for p in np.flatnonzero((self.label >= 0) |
                                                                               (self.label == NO_CLASS))}
 

@@ -40,7 +40,7 @@ from .issues import LabelIssues, check_share, rank_issues
 # %% ../../nbs/07_label_issues/05_find.ipynb #4d398657
 @dataclass(frozen=True, eq=False)
 class TrainingDynamics:
-    "What networks said of N images after each of E epochs."
+    "Predictions of networks for N images after each of E epochs."
     loss: np.ndarray    # E×N float16, cross-entropy with the given label
     margin: np.ndarray  # E×N float16, logit of the given label minus the largest other one
     pred: np.ndarray    # E×N int
@@ -52,7 +52,7 @@ def training_dynamics(
     tracker: Tracker,   # of `images`
     images: Images,
 ) -> TrainingDynamics:
-    "What a training said of images over its epochs, and says now."
+    "The predictions of a training for its images, over its epochs and now."
     t, last = tracker, network_outputs(trainer, images)['logits'].softmax(1)
     return TrainingDynamics(t.loss, t.margin, t.pred, t.p, last.cpu().numpy())
 
@@ -133,7 +133,7 @@ def cross_predict(
     progress: bool = True,      # show a bar for each fold
     **parts,                    # `net`, `layer`, `method`, as of `Trainer`
 ) -> TrainingDynamics:
-    "What networks say of images that they were not trained on: as many trainings as folds."
+    "Cross-validated predictions: one training for each fold, which predicts that fold."
     _usable(images)
     spec = replace(spec, noise='none', rate=None, noise_settings={}, watch=2, eval_every=spec.epochs or 1)
     fold, parts_of = make_folds(images.labels.cpu().numpy(), folds, spec.seed), []
@@ -169,7 +169,7 @@ def network_features(
     trainer: Trainer,
     images: Images,
 ) -> np.ndarray | None:     # N×d float16; None where they need more than `ROOM`
-    "What the network makes of each image."
+    "The network's features of each image."
     if 2*len(images)*trainer.net.n_features > FEATURE_MEMORY: return None
     return network_outputs(trainer, images)['features'].half().clamp(-6e4, 6e4).cpu().numpy()
 

@@ -33,7 +33,7 @@ def issue_reasons(
     classes: tuple,         # C names
     pred: np.ndarray | None = None,     # E×N int, predictions over a run
 ) -> list[str]:             # k
-    "What speaks against each label."
+    "The reasons why each label is doubted, in words."
     said, q = [], judged.q
     for i in index.tolist():
         g, s = given[i], judged.suggested[i]
@@ -62,7 +62,7 @@ def judge_copies(
     given: np.ndarray,          # N int
     copies: list[np.ndarray],   # with different labels
 ) -> Judgement:
-    "The same with one verdict for all copies of a picture."
+    "The same judgement, equal for all copies of a picture."
     q, wrong, suggested = judged.q.copy(), judged.wrong.copy(), judged.suggested.copy()
     by_given = np.log(np.maximum(judged.noise.matrix.T, 1e-6))
     for g in copies:
@@ -144,7 +144,7 @@ class LabelIssues:
         given: str | int | None = None,     # name or number of a class
         suggested: str | int | None = None,
     ) -> 'LabelIssues':
-        "The same with some of its rows."
+        "The same list with some of its rows."
         if kind is not None and kind not in self.counts():
             raise UserError(f"kind={kind!r}; one of {', '.join(self.counts())} was expected")
         fits = np.ones(len(self), bool) if kind is None else self.of_kind(kind)
@@ -156,7 +156,7 @@ class LabelIssues:
         return self._rows(rows)
 
     def first(self, n: int) -> 'LabelIssues':
-        "The same with no more than its first `n` rows."
+        "The same list with its first `n` rows."
         return self._rows(np.arange(min(n, len(self))))
 
     def _rows(self, at):
@@ -219,7 +219,7 @@ class LabelIssues:
         accept: Any = None,     # positions of images, a mask, or {position: class}; None: the likely suggestions
         threshold: float = TAKEN,   # without `accept`: suggestions with a higher probability
     ) -> list[dict]:            # 'index', 'id', 'given', 'label'
-        "What is changed, in the order of the images."
+        "The changed labels, in the order of the images."
         n = len(self.labels)
         if isinstance(accept, dict):
             at = as_index(list(accept), n).tolist()
@@ -273,7 +273,7 @@ class LabelIssues:
 
     @check_types
     def to_json(self, path: str | Path):
-        "Write the same with the amount of noise, and the neighbours that have another label."
+        "Write the list with the amount of noise, and the neighbours that have another label."
         much = self.noise and {k: v.tolist() if k in MATRIX_FIELDS else v for k, v in vars(self.noise).items()}
         all_of = dict(classes=self.classes, images=len(self.labels), noise=much, notes=self.notes, kinds=self.counts(),
                       issues=[r | dict(neighbours=[str(o['id']) for o in self.disagreeing(i)])

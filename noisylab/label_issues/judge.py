@@ -144,7 +144,7 @@ def held_out_logits(
     losses: Sequence[HeadLoss],
     seed: int = 0,
 ) -> Tensor:                # L×N×C float32, log probabilities
-    "What heads say of the images that they were not trained on, for each of L losses."
+    "The logits of heads for the images that they were not trained on, for each of L losses."
     K = int(fold.max()) + 1
     out = torch.empty(len(losses), len(x), n_classes)
     at_once = max(1, HEAD_MEMORY//(x.shape[1]*n_classes*len(losses)))
@@ -272,7 +272,7 @@ def votes_through(
 # %% ../../nbs/07_label_issues/02_judge.ipynb #2ab0230b
 @dataclass(frozen=True, eq=False)
 class Pool:
-    "What heads and neighbours say together."
+    "The mix of heads and neighbours: its weights and noise matrix."
     p: Tensor           # N×C, of the true class, without the given label
     matrix: Tensor      # C×C, P(given j | true i)
     weights: Tensor     # of each head, and of the neighbours last where there are any
@@ -379,7 +379,7 @@ LEARNED_NATS = .003     # what images must at least tell of a label, beyond the 
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    "What is said of N labels of C classes."
+    "The judgement of N labels of C classes."
     q: np.ndarray           # N×C float32, probability of each true class
     wrong: np.ndarray       # N, probability that the given label is wrong, 0..1; NaN: unlabelled
     suggested: np.ndarray   # N int, the most probable class other than the given one
@@ -492,7 +492,7 @@ def judge_probabilities(
     labels: Any,            # N int, 0..C-1; −1: unlabelled
     held_out: bool = True,  # of images that the network was not trained on; False: means over its training
 ) -> Judgement:
-    "The same posterior for what another network says."
+    "The posterior from the probabilities of another network."
     n = len(labels) if hasattr(labels, '__len__') else len(probabilities) if hasattr(probabilities, '__len__') else 1
     P, _ = check_probabilities(probabilities, np.zeros(n, int))
     y, C = labels_or_none(labels, P.shape[1])

@@ -31,7 +31,7 @@ from .judge import Judgement, nearest_images, standardize
 # %% ../../nbs/07_label_issues/03_kinds.ipynb #2b6795e5
 @dataclass(frozen=True, eq=False)
 class IssueInputs:
-    "What a kind of issue is told from."
+    "All that a kind of issue can look at."
     given: np.ndarray           # N int, the labels; −1: unlabelled
     classes: tuple              # C names
     ids: np.ndarray             # N paths, or positions
@@ -319,7 +319,7 @@ def _kind(k, named):
 
 @dataclass(frozen=True, eq=False)
 class IssueSearch:
-    "Which kinds of issues are looked for, and what for that is known besides the images."
+    "The kinds of issues to look for, and what they need besides the images."
     kinds: tuple = ()           # of `IssueKind`
     label: bool = True          # are doubted labels listed?
     asked: frozenset = frozenset()  # names of the kinds that somebody asked for: they must be possible
@@ -332,7 +332,7 @@ def choose_kinds(
     kinds: Any = None,      # names, 'module:name', `IssueKind`s; 'all'; None: all if there are images, else 'label'
     images: bool = True,    # are there images?
 ) -> IssueSearch:
-    "What is to be looked for."
+    "The search for some kinds of issues."
     if kinds is None: kinds = 'all' if images else LABEL
     many = [kinds] if isinstance(kinds, (str, type)) or not hasattr(kinds, '__iter__') else list(kinds)
     label, found, asked = False, {}, set()
@@ -352,7 +352,7 @@ def measure_images(
     progress: bool = False, # show a bar
     chunk: int = 256,       # pictures in memory at a time
 ) -> list:                  # for each kind N numbers or rows, or None
-    "What the kinds measure, in one pass."
+    "The measurements of all kinds, in one pass over the pixels."
     parts = [[] for _ in kinds]
     with tqdm(total=len(images), desc='issues', unit=' images', disable=not progress) as bar:
         for at, x in images.chunks(torch.arange(len(images)), chunk, reader_count(images.in_memory)):

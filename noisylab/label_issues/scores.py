@@ -20,7 +20,7 @@ def check_probabilities(
     p: Any,         # N×C, rows sum to 1
     given: Any,     # N int
 ) -> tuple[np.ndarray, np.ndarray]:     # N×C float64, N int64
-    "Both, checked."
+    "Labels and probabilities, checked."
     p = as_numbers(p, 'p')
     if p.ndim != 2 or p.shape[1] < 2:
         raise UserError(f'p has shape {p.shape}; expected images × classes, 2 classes or more')
@@ -78,7 +78,7 @@ def first_learned(
 # %% ../../nbs/07_label_issues/01_scores.ipynb #c7376e32
 @dataclass(frozen=True, eq=False)
 class NoiseEstimate:
-    "How many labels seem to be wrong, and who is taken for whom."
+    "How many labels seem to be wrong, and which classes are confused."
     rate: float             # share of wrong labels, 0..1
     rate_sd: float          # standard deviation of the rate
     matrix: np.ndarray      # C×C, P(given j | true i), rows sum to 1; as `data.noise.transition_matrix`
@@ -104,7 +104,7 @@ class NoiseEstimate:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        "What speaks against believing any of this, in words."
+        "Reasons not to trust this estimate, in words."
         if self.learned: return ()
         return (f'the network has not learned to tell these classes apart: it agrees with '
                 f'{self.agrees:.0%} of the labels, a guess with {self.chance:.0%}. No label is called wrong; a '

@@ -21,7 +21,7 @@ from ..models.robust_net import RobustNet
 
 # %% ../../nbs/03_methods/03_base.ipynb #fb8237ed
 class Batch(NamedTuple):
-    "What a method sees of the training images."
+    "A batch as a method sees it: without true labels."
     index: Tensor           # B int64, place in the training set
     labels: Tensor          # B int64, given labels
     weak: Tensor            # B×C×H×W uint8, x
@@ -63,7 +63,7 @@ def phase_bounds(
 
 # %% ../../nbs/03_methods/03_base.ipynb #beba4f1e
 class TrainPredictions(NamedTuple):
-    "What the network says of training images, without augmentation, in evaluation mode."
+    "Predictions for training images, without augmentation, in evaluation mode."
     index: Tensor           # n int64
     p: Tensor               # n×C float32, softmax
     labels: Tensor          # n int64, given
@@ -72,7 +72,7 @@ class TrainPredictions(NamedTuple):
 # %% ../../nbs/03_methods/03_base.ipynb #293eb904
 @dataclass
 class Method:
-    "From a batch and a network to named loss terms."
+    "A way to train: it turns a batch and a network into named loss terms."
     live: ClassVar[tuple] = ()      # settings that may change during a run, from the next step on
     paper: ClassVar[str] = ''       # where it comes from
     holdout: ClassVar[float] = 0.   # share of the training images it needs held out, with their given labels

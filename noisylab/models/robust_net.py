@@ -124,14 +124,14 @@ class Decoder(nn.Module):
 
 # %% ../../nbs/02_models/04_robust_net.ipynb #75d6d671
 class Outputs(NamedTuple):
-    "What one pass gives."
+    "The outputs of one pass."
     features: Tensor            # B×F float, pooled
     logits: Tensor              # B×n_classes float
     clusters: Tensor | None     # B×K logits of the cluster head
     restored: Tensor | None     # B×C×H×W, normalized space
 
     def halves(self) -> tuple['Outputs', 'Outputs']:
-        "What each of two views gives that went through in one pass; only the first is restored."
+        "The outputs for each of two views that went through in one pass; only the first is restored."
         n, c = len(self.logits)//2, self.clusters
         first, second = (None, None) if c is None else c.split(n)
         return (Outputs(self.features[:n], self.logits[:n], first, self.restored),

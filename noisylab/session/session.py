@@ -37,7 +37,7 @@ from ..training.trainer import Trainer, rebuild_trainer
 _PRELOADING = threading.Lock()
 
 def preload(spec: Spec):
-    "Import now what the first training would import."
+    "Import ahead what the first training needs."
     with _PRELOADING:
         torch.optim.SGD([torch.zeros(1)])
         if spec.data == 'digits': import sklearn.datasets   # noqa: F401
@@ -105,7 +105,7 @@ class Session(RunView):
 
     @property
     def message(self) -> str:
-        "What has happened, in words, or the warnings of the last epoch."
+        "The last message, or the warnings of the last epoch."
         h = self.history
         return self.messages.text or '; '.join(h[-1]['warnings'] if h else ())
 

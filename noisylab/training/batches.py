@@ -86,7 +86,7 @@ class RunData:
 
     @property
     def tested(self) -> bool:
-        "Whether the test set knows better than the labels trained on; not if it was held out of them as they are."
+        "Whether the test labels are better than those trained on: not if they were held out of the same noisy set."
         if self.test is None: return False
         return not self.test.held_out or self.test.true is not None or self.noise is not None
 
@@ -174,7 +174,7 @@ class Batches:
         self.restrong()
 
     def restrong(self, strong=None):
-        "Augment what is ahead (again), with other settings if `strong` is given."
+        "Augment the coming batches again, with other settings if `strong` is given."
         if strong: self.strong = strong
         ahead = self.strong and self.hi > self.lo
         self.t = [self.strong.apply(self.x, d[self.here]) if ahead and d is not None else None for d in self.draws[1:]]

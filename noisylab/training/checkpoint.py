@@ -24,7 +24,7 @@ from .spec import EVENT_NOTES, OWN_PREFIX, check_code
 def training_state(
     trainer,            # a `Trainer`
 ) -> dict:
-    "Everything that a run needs to go on as if it had never stopped."
+    "The state that a run needs to go on as if it had never stopped."
     tr, d, take = trainer, trainer.data, trainer.take_step
     images = dict(shape=list(d.loaded.shape), classes=list(d.loaded.classes))     # to predict without them
     if d.loaded.features is not None: images['features'] = d.loaded.features.shape[2]

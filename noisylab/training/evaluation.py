@@ -30,7 +30,7 @@ def _piece(trainer, side):
 
 @contextmanager
 def _asked(trainer):
-    "Within, nobody else uses the network that is evaluated."
+    "A context in which no other thread uses the network that is evaluated."
     with trainer.lock, trainer.random(2), evaluation_mode(trainer.evaluated) as net: yield net
 
 def network_outputs(

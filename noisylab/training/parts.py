@@ -52,7 +52,7 @@ def check_parts(
 def own_name(
     part: Any,      # a function, a class or another object
 ) -> str:
-    "What a spec says in place of a part of somebody's own."
+    "The text that stands in a spec for an object of your own."
     return OWN_PREFIX + (getattr(part, '__name__', None) or type(part).__name__)
 
 def read_request(

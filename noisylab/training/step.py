@@ -28,7 +28,7 @@ def autocast(
     device: str | torch.device,
     precision: str,     # 'fp32', or 'bf16'
 ):
-    "Within, convolutions and matrix products are computed in `precision`."
+    "A context in which convolutions and matrix products are computed in `precision`."
     # Weights are cast at each use: torch's cache of casts is one for all threads, and the end of another session's step
     # empties it; then gradients of two uses are summed in fp32 instead of bf16, and the bits of a run are others.
     on = precision == 'bf16'
@@ -38,7 +38,7 @@ def autocast(
 def evaluation_mode(
     net: RobustNet,     # afterwards it is in the mode that it was in
 ):
-    "Within, `net` says what is reported or handed out: in evaluation mode, in fp32, without gradients."
+    "A context in which `net` is in evaluation mode, in fp32, without gradients."
     was = net.training
     net.eval()
     try:
@@ -52,7 +52,7 @@ def _deterministic(on):
 _REPEATABLE = SharedSetting(lambda: _deterministic(True), _deterministic)
 
 def deterministic_cudnn():
-    "Within, cuDNN takes only algorithms that give the same bits every time."
+    "A context in which cuDNN takes only algorithms that give the same bits every time."
     return _REPEATABLE
 
 def _named(terms, method):
@@ -157,7 +157,7 @@ class TrainStep:
         for k, v in scalars.items(): self.scalars.setdefault(k, self._zero()).fill_(v)
 
     def work(self, b: Batch):
-        "Everything that happens on the device."
+        "The whole step on the device: forward, backward, optimizer."
         random = nullcontext() if self.seed is None else seeded(self.seed)
         with deterministic_cudnn(), autocast(self.device, self.precision), random:
             terms = self.method.terms(self.fast if len(b.index) == self.batch else self.net, b, self.scalars)
@@ -198,7 +198,7 @@ class GraphTape:
         torch.cuda.current_stream(self.stream.device).wait_stream(self.stream)
 
     def record(self, f: Callable):
-        "Call `f` without doing anything, but to know what is to be done."
+        "Record what `f` does on the device, without doing it."
         self.graph = torch.cuda.CUDAGraph()
         here = torch.cuda.stream(torch.cuda.current_stream(self.stream.device))    # PyTorch forgets it if `f` fails
         try:
@@ -206,13 +206,13 @@ class GraphTape:
         except RuntimeError as e: raise e.__context__ or e      # what ended the recording, not that it has ended
 
     def replay(self):
-        "Do it again, or raise without having done anything."
+        "Do again what was recorded, or raise with nothing changed."
         self.marks.append(torch.cuda.current_stream(self.stream.device).record_event())
         if len(self.marks) > 32: self.marks.popleft().synchronize()
         self.graph.replay()     # last: what fails before it has launched nothing
 
     def clear(self):
-        "Let go of what was recorded, and of its memory."
+        "Forget what was recorded, and free its memory."
         self.graph = None
 
 # %% ../../nbs/05_training/05_step.ipynb #37bf8c8a
@@ -256,7 +256,7 @@ class StepRecording:
         self.tape.record(lambda: self.step.work(self.inputs))
 
     def _fail(self, e):
-        "Leave off recording, and say why."
+        "Stop recording for good, and warn why."
         step, why = self.step, f'{type(e).__name__}: {(str(e).splitlines() or [""])[0]}'
         step.failed, step.fast, self.inputs = why, step.net, None
         step.optimizer.zero_grad(set_to_none=True)

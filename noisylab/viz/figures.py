@@ -119,7 +119,7 @@ def describe_image(
     views,                                      # a `SampleViews`
     classes: Sequence[str] | None = None,       # names; None: numbers
 ) -> list[str]:                                 # one text an image, for hovering
-    "Each image of `views` in words: number, labels, prediction, loss."
+    "Each image of `views`, in words: number, labels, prediction, loss."
     name = lambda y: escape_text(classes[y] if classes is not None else y)
     n = len(views.index)
     true = ['not known'] * n if views.true is None else [name(y) for y in views.true]

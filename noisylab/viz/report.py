@@ -134,7 +134,7 @@ def _count(runs):
 def describe_noise(
     runs: Sequence[ReportRun],    # one or more
 ) -> str:                   # plain text
-    "What was run, in a few sentences."
+    "The data, noise and budget of some runs, in a few sentences."
     labels, noise = len({r.label for r in runs}), _one(runs, 'noise', '')
     seeds = max(row['n'] for row in summarize_runs(runs))
     rates = dict.fromkeys(r.result.get('realised_rate', r.result.get('rate')) for r in runs)
@@ -214,7 +214,7 @@ def _results(rows):
 
 # %% ../../nbs/08_viz/06_report.ipynb #cff0fa07
 def _warnings(runs):
-    "What `runs` warned of, a line each; nothing where all went well."
+    "The warnings of `runs`, a line each."
     said = {}
     for r in runs:
         for record in r.history:
