@@ -42,7 +42,7 @@ from .spec import LIVE_FIELDS, Spec, check_change, read_spec, relocate_spec
 from .step import make_optimizer, make_step
 
 # %% ../../nbs/05_training/12_trainer.ipynb #n74bd744
-class Diverged(UserError): "A loss became infinite or no number."
+class Diverged(UserError): "A loss became infinite or NaN."
 
 # %% ../../nbs/05_training/12_trainer.ipynb #306db866
 class Trainer:
