@@ -232,7 +232,7 @@ def test_labels_of_ones_own_are_never_called_true_and_none_is_made_wrong_unasked
         run = lab.start()
         until(lambda: run.history and lab.widget.images and lab.widget.state['tiles'][0]['value'] != '–')
         assert lab.widget.state['tiles'][0]['name'] == 'test: as given'
-        assert list(lab.widget.curves[0]['views']['accuracy']) == ['Test: as given']
+        until(lambda: list(lab.widget.curves[0]['views']['accuracy']) == ['Test: as given'])
         lab.do(dict(do='set', key='noise', value='symmetric'))      # on top of them: now there are two kinds of labels
         until(lambda: lab.widget.images[0]['true'] is not None)
         until(lambda: lab.widget.images[0]['truth'] == 'your label')

@@ -28,7 +28,7 @@ def _words(shape: tuple[int, ...], *key: int) -> np.ndarray:
 # %% ../../nbs/01_data/10_augment.ipynb #66708401
 @dataclass(frozen=True, eq=False)
 class Draws:
-    "What RandAugment will do to each of N samples, in n steps; index it by samples: `class_draws[idx]`."
+    "What RandAugment will do to each of N samples, in n steps; index it by samples: `draws[idx]`."
     op: Tensor    # n×N uint8: index into the tuple of operations
     sign: Tensor  # n×N bool: True turns the magnitude of a signed operation negative
     spot: Tensor  # n×N×2 int16: a place (row, column) in the image, 0 … 32767 for top … bottom
@@ -310,7 +310,7 @@ class WeakAugment:
         n_images: int,   # number of images in the whole dataset
         seed: int = 0,   # 0 or more
         epoch: int = 0,  # 0 or more: another epoch, other draws
-    ) -> Tensor:         # N×3 uint8: first row, first column, flipped; index it by samples: `class_draws[idx]`
+    ) -> Tensor:         # N×3 uint8: first row, first column, flipped; index it by samples: `draws[idx]`
         "Crop and flip of each image of a dataset in one epoch; the same on every machine."
         words = _words((n_images,), 1, seed, epoch)
         row, column = ((words >> k & 0xffff) * np.uint64(2 * self.pad + 1) >> 16 for k in (16, 32))

@@ -122,7 +122,7 @@ def square_pixels(im: Image.Image, size: int, channels: int) -> np.ndarray:  # u
     return np.atleast_3d(np.asarray(im)).transpose(2, 0, 1)
 
 # %% ../../nbs/01_data/02_files.ipynb #2edcd1d4
-def suggest_side(looks: Any  # N × (width, height, is it grey), as from `glance`
+def suggest_side(looks: Any  # N × (width, height, is it grey), as from `read_headers`
             ) -> tuple[int, str]:  # side, and where it comes from
     "The side of the square to read pictures at, if nobody says."
     w, h, _ = np.asarray(looks, np.int64).reshape(-1, 3).T
@@ -135,7 +135,7 @@ def suggest_side(looks: Any  # N × (width, height, is it grey), as from `glance
     most = long[own == side].mean() > .5
     return side, 'the root of width × height of most, which are long' if most else 'the shorter side of most'
 
-def choose_size(looks: Any,  # N × (width, height, is it grey), as from `glance`
+def choose_size(looks: Any,  # N × (width, height, is it grey), as from `read_headers`
            size: int|None = None,  # side asked for, pixels
            grey: bool|None = None,  # one channel (True), three (False), as they are (None)
            ) -> tuple[int, int, tuple[str, ...]]:  # side, channels, notes on what changes

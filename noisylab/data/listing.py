@@ -74,7 +74,7 @@ class Listing:
     def __init__(self): self.seen, self.other, self.odd = {}, Counter(), Counter()
 
     def inside(self, folder: Path) -> tuple[list[str], list[str]]:
-        "Names of the pictures and of the folders in `folder`; a file that ends like a picture is not looked at."
+        "Names of the pictures and of the folders in `folder`: endings are believed, other files looked into."
         if folder in self.seen: return self.seen[folder]
         pictures, folders = [], []
         with os.scandir(folder) as entries:

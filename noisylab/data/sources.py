@@ -120,7 +120,7 @@ def load_again(origins: Iterable[dict],  # from `Images.origin`
            data: str|Path|None = None,  # where the images are now, if elsewhere
            root: str|Path|None = None,  # another root
            ) -> list[Images]:  # for each origin
-    "Load images again."
+    "The images that `Images.origin` described, loaded anew and checked by the checksum of their labels."
     done = {}
     def again(o):
         how, parts = dict(o['load']), []

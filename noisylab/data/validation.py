@@ -414,7 +414,9 @@ def check_types(function: Callable) -> Callable:
             if not any(_is_of(v, k) for k in kinds):
                 names = ' or '.join(f'a list of {k.__args__[0].__name__}' if get_origin(k) else
                                     TYPE_NAMES.get(k, k.__name__) for k in kinds)
-                raise UserError(f'{name} is a {type(v).__name__}; {names} was expected')
+                plain = v is None or isinstance(v, (bool, int, float, str))
+                shown = f'={v!r:.60}' if plain else f' is a {type(v).__name__}'
+                raise UserError(f'{name}{shown}; {names} was expected')
             if Path in kinds and isinstance(v, (str, Path)): as_path(v, name)
         return function(*args, **kw)
     return checked

@@ -19,7 +19,7 @@ from ..methods.base import METHODS, find_method, make_method
 
 # %% ../../nbs/10_experiments/03_paper_tables.ipynb #d0bfadb0
 def paper_cells() -> dict:  # (table, data, noise, rate, method) → {'best': …, 'last': …} or {'accuracy': …}
-    "Every number of the paper's tables; 'fail' is a number here."
+    "Every cell of the paper's tables: a number, or 'fail'."
     text = (files('noisylab.experiments')/'paper_tables.csv').read_text(encoding='utf-8')
     res = {}
     for r in csv.DictReader(text.splitlines()):

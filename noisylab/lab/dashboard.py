@@ -94,7 +94,7 @@ def headline(
     r, percent = (h[-1] if h else _first_numbers(run)), lambda v: '–' if v is None else f'{v:.1f}%'
     tested = not h or any(o.get('test_acc') is not None for o in run.history)
     acc = [v for o in h if (v := o.get('test_acc' if tested else 'val_given')) is not None]
-    clean = run is None or truth_word(run, run.test) == 'true'
+    clean = run is None or truth_word(run, test=True) == 'true'
     best = f'best {max(acc):.1f}%' if acc else 'on clean labels' if tested and clean else 'labels as they came'
     name = 'test accuracy' if clean else 'test: as given'
     if not tested: name = 'held out: as given' if acc else 'nothing is tested'

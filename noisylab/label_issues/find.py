@@ -168,7 +168,7 @@ FEATURE_MEMORY = 128*2**20    # bytes of features that are kept
 def network_features(
     trainer: Trainer,
     images: Images,
-) -> np.ndarray | None:     # N×d float16; None where they need more than `ROOM`
+) -> np.ndarray | None:     # N×d float16; None where they need more than `FEATURE_MEMORY`
     "The network's features of each image."
     if 2*len(images)*trainer.net.n_features > FEATURE_MEMORY: return None
     return network_outputs(trainer, images)['features'].half().clamp(-6e4, 6e4).cpu().numpy()

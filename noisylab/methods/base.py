@@ -42,7 +42,7 @@ class Phase(NamedTuple):
     cosine: bool = False    # and falls as half a cosine to 0
 
     def lr_at(self, t: float) -> float:     # progress in this phase, 0..1
-        "The authors' learning rate."
+        "The learning rate at progress `t` of the phase, as its authors set it."
         smooth = .5 + .5*math.cos(math.pi*t) if self.cosine else 1.
         return smooth*self.lr*self.factor**sum(t >= d - 1e-9 for d in self.drops)/(1 + self.fade*t)
 

@@ -49,7 +49,7 @@ class IMAE(Method):
 
 @dataclass
 class SL(Method):
-    "Cross-entropy and its reverse."
+    "Symmetric cross-entropy: α·CE(label, p) + β·CE(p, label)."
     a: float | None = None      # weight of cross-entropy; None: 0.1 (6 from 100 classes on)
     b: float | None = None      # weight of the reverse; None: 1 (0.1)
     paper: ClassVar[str] = 'Wang et al. 2019 (SL)'

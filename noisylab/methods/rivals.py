@@ -195,7 +195,10 @@ class NCERCE(Method):
 # %% ../../nbs/03_methods/06_rivals.ipynb #7c0fbfcc
 class Pair(nn.Module):
     "Two backbones as one, which predicts the mean of their probabilities."
-    def __init__(self, *nets): super().__init__(); self.nets = nn.ModuleList(nets)
+    def __init__(self, *nets):
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+        if hasattr(nets[0], 'input_shape'): self.input_shape = nets[0].input_shape      # heads on features
 
     def see(self, images):
         for net in self.nets: getattr(net, 'see', lambda images: None)(images)

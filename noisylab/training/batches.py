@@ -179,6 +179,8 @@ class Batches:
         ahead = self.strong and self.hi > self.lo
         self.t = [self.strong.apply(self.x, d[self.here]) if ahead and d is not None else None for d in self.draws[1:]]
 
+    def __iter__(self): return self
+
     def __next__(self):
         if self.at >= self.n: raise StopIteration
         if self.at >= self.hi: self._ahead()
@@ -202,6 +204,8 @@ class FeatureBatches:
         some['strong2'] = some['strong']
         self.views = {k: torch.from_numpy(np.random.RandomState([seed, epoch, 31, j]).choice(v, len(images)))
                       for j, (k, v) in enumerate(some.items()) if k in views or k == 'weak'}
+
+    def __iter__(self): return self
 
     def __next__(self):
         if self.at >= self.n: raise StopIteration

@@ -114,7 +114,7 @@ class Predictions:
     @property
     def labels(self) -> np.ndarray: return self.probs.argmax(1)     # N int64
 
-    def rows(self) -> list[dict]:   # fields: `COLUMNS`
+    def rows(self) -> list[dict]:   # fields: `PREDICTION_COLUMNS`
         "Name and probability of the best and the second best class of each image."
         first, second = np.argsort(-self.probs, 1, kind='stable')[:, :2].T
         p = self.probs[np.arange(len(self))[:, None], np.stack([first, second], 1)].tolist()

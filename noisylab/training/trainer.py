@@ -42,7 +42,7 @@ from .spec import LIVE_FIELDS, Spec, check_change, read_spec, relocate_spec
 from .step import make_optimizer, make_step
 
 # %% ../../nbs/05_training/12_trainer.ipynb #n74bd744
-class Diverged(UserError): "A loss became infinite or no number."
+class Diverged(UserError): "A loss became infinite or NaN."
 
 # %% ../../nbs/05_training/12_trainer.ipynb #306db866
 class Trainer:
@@ -118,7 +118,8 @@ class Trainer:
     ) -> 'Trainer':
         "Go on with a run from its last checkpoint, to the same numbers as if it had not stopped."
         path = as_path(folder, 'folder')
-        if (path/'spec.json').exists() and not (path/'checkpoint.pt').exists():     # it ended before the first one
+        saved = any((path/name).exists() for name in ('checkpoint.pt', 'result.json'))
+        if (path/'spec.json').exists() and not saved:       # it was broken off before the first checkpoint
             warnings.warn(f'{path} has no checkpoint yet: the run begins anew', stacklevel=2)
             spec = relocate_spec(vars(read_spec(path)), device, data, root)
             return cls(spec, out=path, checkpoint_every=checkpoint_every or 10, **parts)

@@ -13,7 +13,6 @@ from typing import Any, Callable
 import numpy as np
 
 from ..data.datasets import DATASETS
-from ..data.images import Images
 from ..data.noise import transition_matrix
 from ..errors import UserError
 from ..metrics.memorization import believed_noise, count_changes, loss_histogram, most_doubted
@@ -103,19 +102,21 @@ UNKNOWN = 'True labels are not known: nobody knows which labels are wrong'
 
 def truth_word(
     run: Any,                   # a `Session`, a `TrackedRun`, a `RecordedRun`
-    test: Images | None = None, # ask for the labels of these; None: for those of training images before noise
+    test: bool = False,         # ask for the labels of its test images, not for those of training images before noise
 ) -> str:
     "What labels are called: 'true', or 'your label': somebody's own, which nobody has checked."
     spec = getattr(run, 'now', getattr(run, 'spec', None))
     if spec is None or spec.data in DATASETS: return 'true'
-    return 'true' if (spec.noise == 'none' if test is None else test.true is not None) else 'your label'
+    if not test: return 'true' if spec.noise == 'none' else 'your label'
+    images = getattr(run, 'test', None)         # None also while they are loaded
+    return 'true' if images is not None and images.true is not None else 'your label'
 
 def _column(run, key, name): return {name: history_column(run.history, key)}
 
 def _accuracy(run, frame):
     "Against true labels; where there is no test, against the labels of held out images."
     tested = len(history_column(run.history, 'test_acc')[0]) or not run.history
-    clean = truth_word(run, getattr(run, 'test', None)) == 'true'
+    clean = truth_word(run, test=True) == 'true'
     if not tested: return _column(run, 'val_given', 'Held out: as given')
     return _column(run, 'test_acc', 'Test accuracy' if clean else 'Test: as given')
 
