@@ -12,7 +12,7 @@ from PIL import Image
 from noisylab.cli import who_gets_in
 from noisylab.data.images import Images
 from noisylab.data.sources import load
-from noisylab.data.validation import read_csv, write_csv
+from noisylab.data.validation import check_named, read_csv, write_csv
 from noisylab.errors import UserError
 from noisylab.label_issues.issues import LabelIssues
 from noisylab.metrics.tracker import Tracker
@@ -272,3 +272,7 @@ def test_an_open_lab_says_so_and_keeps_its_token(tmp_path):
     assert 'listens' not in lab('127.0.0.1', '8888').stdout
     refused = lab('0.0.0.0', '8888', '--IdentityProvider.token=')
     assert refused.returncode and 'let anybody' in refused.stderr and '--ip' not in refused.stdout
+
+def test_torch_optim_lends_no_way_to_the_rest_of_torch():
+    with pytest.raises(UserError, match='NOISYLAB_TRUST'): check_named('torch.optim:swa_utils.torch.load', 'spec.json')
+    check_named('torch.optim:RAdam', 'spec.json')

@@ -374,9 +374,9 @@ def check_named(text: str,      # 'module:name', as it stands in a file
     if module == 'torch.optim' or not installed(root):
         found = import_named(text, where)
         if isinstance(found, type) and issubclass(found, torch.optim.Optimizer): return
-        home = (found.__module__ or 'builtins') if hasattr(found, '__qualname__') else root     # a value: made there
-        home = home.partition('.')[0]
-        if home in (root, *trusted) or not installed(home): return
+        home = (getattr(found, '__module__', None) or 'builtins') if hasattr(found, '__qualname__') else root
+        home = home.partition('.')[0]       # of a value: where it was made
+        if module != 'torch.optim' and (home in (root, *trusted) or not installed(home)): return
     raise UserError(f'{where} names {text!r}, code of an installed package that would be called. If you trust '
                     f'this file, set NOISYLAB_TRUST={root} in the environment; else leave it alone')
 

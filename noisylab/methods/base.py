@@ -187,7 +187,10 @@ def loss_method(
     try: more = list(inspect.signature(function).parameters.values())[2:]
     except (TypeError, ValueError): more = []       # some of those written in C say nothing
     settings = [(p.name, type(p.default), p.default) for p in more
-                if isinstance(p.default, (bool, int, float, str)) and not hasattr(LossMethod, p.name)]
+                if isinstance(p.default, (bool, int, float, str)) and p.kind is not p.POSITIONAL_ONLY]
+    for k, *_ in settings:
+        if hasattr(LossMethod, k): raise UserError(f'{what} has a setting {k!r}, which means something else in a '
+                                                   'Method; give that argument another name')
     def call(self, logits, labels): return function(logits, labels, **self.settings())
     name = getattr(function, '__name__', type(function).__name__)
     return make_dataclass(name, settings, bases=(LossMethod,), namespace=dict(function=call))

@@ -66,6 +66,9 @@ def _resolve_head(spec, side, method, own):
     if method.holdout: open_['val'] = method.holdout
     if spec.schedule == 'author': raise UserError(
         "schedule='author' is how a method's authors trained networks on pixels; with a backbone expected another one")
+    if spec.model not in ('auto', 'linear') and not spec.model.startswith(OWN_PREFIX): raise UserError(
+        f'model={spec.model!r} is a network of pixels, and these images have features; leave model out, or hand over '
+        'the images without features')
     open_ = {k: v for k, v in open_.items() if getattr(spec, k) in (None, 'auto')}
     device = resolve_device(spec.device)
     backbone = default_backbone() or next(iter(BACKBONES)) if spec.backbone == 'auto' else spec.backbone

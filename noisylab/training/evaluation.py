@@ -109,6 +109,9 @@ def score_images(
         f'{images.name} has the classes {", ".join(images.classes)[:80]}, the run has '
         f'{", ".join(trainer.data.loaded.classes)[:80]}; expected images of the same classes')
     if images.features is None: images = see_features(images, trainer.spec)
+    if (images.features is None) != (trainer.data.train.features is None): raise UserError(
+        f'{images.name}: the run looks at {"pixels" if images.features is not None else "features"}; expected images '
+        f'{"without" if images.features is not None else "with"} features')
     labels = (images.labels if images.true is None else images.true).to(trainer.spec.device)
     logits = network_outputs(trainer, images)['logits']
     pred = logits.argmax(1)

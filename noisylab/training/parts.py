@@ -79,6 +79,8 @@ def read_request(
         if not isinstance(settings, dict): raise UserError(f'settings={settings!r}; expected a dictionary')
         parts['method'] = make_method(m, **settings)
     check_parts(**parts)
+    if given.get('backbone') and any(getattr(parts.get(k), 'features', None) is not None for k in ('train', 'test')):
+        raise UserError('the images have features already, and backbone= would compute others; give one of them')
     if 'noise' in parts: given['noise'] = own_name(parts['noise'])      # takes a rate, which 'none' does not
     if isinstance(spec, Spec): return (replace(spec, **given) if given else spec), parts
     if isinstance(spec, dict) and not {'train', 'test'} & spec.keys(): return spec_from_dict(spec | given), parts
