@@ -1,6 +1,7 @@
 """What the benchmarks share: images, turns, tables, the machine in words."""
-import argparse, os, platform, time
+import argparse, json, os, platform, time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -89,3 +90,29 @@ def last(**ratios):
     "The last lines: one ratio each."
     print()
     for name, v in ratios.items(): print(f'{name}: {v:.3g}')
+
+
+def row_parser(doc, out, settings, chosen):
+    "The options of a benchmark that keeps rows, one for each of its settings and seeds."
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--root', default='data', help='folder of the datasets and of CIFAR-10_human.pt')
+    p.add_argument('--out', type=Path, default=Path(out), help='rows go here; those that are there are kept')
+    p.add_argument('--settings', nargs='+', default=list(chosen), choices=list(settings))
+    p.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    p.add_argument('--threads', type=int, default=1, help='threads of PyTorch')
+    return p
+
+
+def complete_rows(args, row, show):
+    "All rows: those in `args.out`, and what `row(setting, seed)` makes, written as they come and shown by `show`."
+    torch.set_num_threads(args.threads)
+    args.commit = git_commit()
+    rows = [json.loads(o) for o in args.out.read_text('utf-8').splitlines()] if args.out.exists() else []
+    for seed in args.seeds:
+        for name in args.settings:
+            if any((r['setting'], r['seed']) == (name, seed) for r in rows): continue
+            rows.append(row(name, seed))
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            with open(args.out, 'a', encoding='utf-8') as f: f.write(json.dumps(rows[-1]) + '\n')
+            print(name, seed, show(rows[-1]), flush=True)
+    return rows

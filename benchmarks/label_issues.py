@@ -7,8 +7,6 @@ Seed s takes images 20,000 + 10,000·s … of CIFAR-10's training set, and image
 settings were chosen on others (CIFAR-10 0–9,999, the first 100 of each class). True labels measure and nothing else.
 Rows that are done are kept in --out, features in noisylab's cache.
 """
-import argparse
-import json
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 
+from _common import complete_rows, row_parser
 from noisylab.data.noise import inject
 from noisylab.data.sources import load
 from noisylab.data.validation import checksum
@@ -24,7 +23,7 @@ from noisylab.label_issues.find import find_label_issues
 from noisylab.label_issues.judge import HeadLoss, held_out_logits, make_folds, standardize
 from noisylab.models.features import compute_features
 from noisylab.models.pretrained import load_backbone
-from noisylab.training.environment import describe_hardware, git_commit
+from noisylab.training.environment import describe_hardware
 
 SETTINGS = {        # name → data, images, noise, rate, more
     'clean': ('cifar10', 10_000, 'none', 0., {}), '1% wrong': ('cifar10', 10_000, 'symmetric', .01, {}),
@@ -136,24 +135,9 @@ def table(rows):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--root', default='data', help='folder of CIFAR-10, CIFAR-100, CIFAR-10_human.pt')
-    p.add_argument('--out', type=Path, default=Path('results/label-issues.jsonl'), help='rows go here')
-    p.add_argument('--settings', nargs='+', default=list(SETTINGS), choices=list(SETTINGS))
-    p.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    p.add_argument('--threads', type=int, default=1)
-    args = p.parse_args()
-    torch.set_num_threads(args.threads)
-    args.commit = git_commit()
-    rows = [json.loads(o) for o in args.out.read_text('utf-8').splitlines()] if args.out.exists() else []
-    cache = {}
-    for seed in args.seeds:
-        for name in args.settings:
-            if any((r['setting'], r['seed']) == (name, seed) for r in rows): continue
-            rows.append(row(name, seed, args, cache))
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            with open(args.out, 'a', encoding='utf-8') as f: f.write(json.dumps(rows[-1]) + '\n')
-            print(name, seed, {k: rows[-1]['judge'][k] for k in ('ap', 'f1', 'rate')}, flush=True)
+    args, cache = row_parser(__doc__, 'results/label-issues.jsonl', SETTINGS, SETTINGS).parse_args(), {}
+    rows = complete_rows(args, lambda name, seed: row(name, seed, args, cache),
+                         lambda r: {k: r['judge'][k] for k in ('ap', 'f1', 'rate')})
     table(rows)
     noisy = [r for r in rows if r['wrong']]
     mean = lambda who, s, k: np.mean([r[who][k] for r in noisy if r['setting'] == s])

@@ -7,20 +7,18 @@ these verified; `static`, the judge's first order; `cleanlab`, its list by self-
 softmax regression on the same features. Images, noise and features are those of label_issues.py; true labels answer and
 measure.
 """
-import argparse
-import json
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from _common import complete_rows, row_parser
 from label_issues import SETTINGS, images_of, regression, wrong_labels
 from noisylab.data.validation import checksum
 from noisylab.label_issues.find import find_label_issues
 from noisylab.label_issues.verified import VerifiedJudge
-from noisylab.training.environment import describe_hardware, git_commit
+from noisylab.training.environment import describe_hardware
 
 NAMES = 'worse', 'asymmetric .4', 'symmetric .2', 'aggregate', '1% wrong'
 AFTER = 50, 100, 300    # decisions
@@ -52,7 +50,9 @@ def cleanlabs(x, given, C, seed):
 
 def row(name, seed, args, cache):
     data, n, kind, rate, _ = SETTINGS[name]
-    if seed not in cache: cache[seed] = images_of(data, n, seed, args.root)
+    if seed not in cache:
+        cache.clear()
+        cache[seed] = images_of(data, n, seed, args.root)
     train, x = cache[seed]
     true, C = train.labels.numpy(), train.n_classes
     given = wrong_labels(train, kind, rate, seed, args.root)
@@ -68,24 +68,11 @@ def row(name, seed, args, cache):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--root', default='data', help='folder of CIFAR-10 and CIFAR-10_human.pt')
-    p.add_argument('--out', type=Path, default=Path('results/review.jsonl'), help='rows go here')
-    p.add_argument('--settings', nargs='+', default=list(NAMES), choices=list(SETTINGS))
-    p.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    p = row_parser(__doc__, 'results/review.jsonl', SETTINGS, NAMES)
     p.add_argument('--page', type=int, default=10, help='decisions from one refit to the next')
-    args = p.parse_args()
-    torch.set_num_threads(1)
-    args.commit = git_commit()
-    rows, cache = [json.loads(o) for o in args.out.read_text('utf-8').splitlines()] if args.out.exists() else [], {}
-    for seed in args.seeds:
-        for name in args.settings:
-            if any((r['setting'], r['seed']) == (name, seed) for r in rows): continue
-            rows.append(row(name, seed, args, cache))
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            with open(args.out, 'a', encoding='utf-8') as f: f.write(json.dumps(rows[-1]) + '\n')
-            print(name, seed, {k: rows[-1][k] for k in ('refit', 'static', 'cleanlab', 'seconds')}, flush=True)
-        cache.clear()
+    args, cache = p.parse_args(), {}
+    rows = complete_rows(args, lambda name, seed: row(name, seed, args, cache),
+                         lambda r: {k: r[k] for k in ('refit', 'static', 'cleanlab', 'seconds')})
     print(f'setting | n | wrong | found after {AFTER}: refit | static | cleanlab | s a refit, median')
     for name in args.settings:
         r = [o for o in rows if o['setting'] == name]
