@@ -45,13 +45,13 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path, capsys):
 
 def test_a_second_process_in_a_run_folder_is_told(tmp_path):
     pytest.importorskip('fcntl')
-    code = 'import fcntl, sys; f = open(sys.argv[1], "a"); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()'
+    code = 'import fcntl, sys; f = open(sys.argv[1], "a"); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()'
     run = tmp_path/'run'
     tr = Trainer(SMALL, out=run)
     other = subprocess.Popen([sys.executable, '-c', code, str(run/'.lock')], stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE)
     other.stdout.readline()
-    with pytest.raises(UserError, match='another process trains in this folder; wait for it'): tr.fit(progress=False)
+    with pytest.raises(UserError, match='another process, or a run in this one .* wait for it'): tr.fit(progress=False)
     assert tr.step == 0
     other.send_signal(signal.SIGKILL); other.wait()
     tr.fit(progress=False)

@@ -15,13 +15,14 @@ import torch
 from PIL import Image
 
 from noisylab.cli import main
+from noisylab.data.augment import RandAugment, WeakAugment
 from noisylab.data.files import ImageFiles
 from noisylab.data.images import Images
 from noisylab.data.noise import inject
 from noisylab.data.sources import load, load_all
 from noisylab.errors import UserError
 from noisylab.label_issues.find import find_label_issues
-from noisylab.models.features import compute_features
+from noisylab.models.features import AugmentedView, compute_features
 from noisylab.methods.base import METHODS
 from noisylab.models.pretrained import Backbone, default_backbone, is_here, load_backbone
 from noisylab.session.fork import replay, run_differences
@@ -275,3 +276,21 @@ def test_what_goes_wrong_while_features_are_computed_is_said_and_loses_nothing(t
         m.setattr(np, 'save', full)
         assert (compute_features(images, net, tmp_path/'kept', False) == whole).all() and len(told) == 1
     assert len(list((tmp_path/'kept').iterdir())) == 1, 'no part of a file stays'
+
+
+def test_features_of_ones_own_are_restored_from_and_asked_for_again(some_digits, tmp_path):
+    images = load('digits', size=None)[0].subset(np.arange(200))
+    images = replace(images, features=images.pixels.flatten(1).float())
+    tr = Trainer(train=images, method='balanced', device='cpu', epochs=1, out=tmp_path/'run')
+    tr.fit(False)
+    assert tr.views(5).restored.shape == tr.views(5).original.shape
+    with pytest.raises(UserError, match='hand over train= and test= again, with features'):
+        Trainer.resume(tmp_path/'run')
+    assert Trainer.resume(tmp_path/'run', train=images).done
+    with pytest.raises(UserError, match='network of pixels'): Trainer(train=images, model='resnet18', device='cpu')
+
+
+def test_an_augmented_view_of_an_image_does_not_depend_on_the_others(some_digits):
+    view, at = AugmentedView(2, WeakAugment(1, False), RandAugment(2, 5, 'digits')), torch.arange(300)
+    x = some_digits[0].pixels
+    assert torch.equal(view(at, x), torch.cat([view(i, x[i]) for i in at.split(7)]))

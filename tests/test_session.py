@@ -40,6 +40,22 @@ def session():
     for s in list(OPEN_SESSIONS): s.close()
     assert not alive(), 'a thread is left'
 
+def test_an_epoch_that_ends_while_a_run_holds_is_said_to_hold():
+    "Its evaluation was given up by a pause, and is done when an epoch more is asked for: nothing is left to train."
+    r = Requests()
+    r.status, r.wanted = 'running', 'pause'
+    assert r.hold() and r.status == 'paused'
+    r.want('epoch')
+    assert r.status == 'running'
+    r.end_epoch()
+    holds = threading.Thread(target=r.wait)
+    holds.start()
+    end = time.time() + 60
+    while r.status != 'paused': assert time.time() < end; time.sleep(.005)
+    r.want('run')
+    holds.join(10)
+    assert not holds.is_alive() and r.status == 'running'
+
 def test_a_steered_run_is_repeated_to_the_bit(session, tmp_path):
     s = session(SMALL).start()
     rng = np.random.RandomState(0)

@@ -525,23 +525,28 @@ def hold_alone(
     path: Path,     # of the lock, a file of its own
     who: str,       # holds it where this process cannot, for the error
 ):
-    "A context in which no other process holds the lock at `path`."
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, 'a')
-    except OSError as e:
-        raise WriteError(f'{path} could not be written ({e.strerror}); choose another folder') from None
-    with file:
+    "A context in which nobody else holds the lock at `path`, in this process or another."
+    while True:
         try:
-            import fcntl
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError: pass        # not on Windows
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, 'a')
         except OSError as e:
-            if e.errno in (errno.EACCES, errno.EAGAIN):     # else a file system that knows no locks
-                raise UserError(f'{path} is locked: {who}; wait for it, or choose another folder') from None
-        try: yield
-        finally:
-            with suppress(OSError): path.unlink()
+            raise WriteError(f'{path} could not be written ({e.strerror}); choose another folder') from None
+        with file:
+            try:
+                import fcntl
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except ImportError: pass        # not on Windows
+            except OSError as e:
+                if e.errno in (errno.EACCES, errno.EAGAIN):     # else a file system that knows no locks
+                    raise UserError(f'{path} is locked: {who}; wait for it, or choose another folder') from None
+            try: still = os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+            except FileNotFoundError: still = False
+            if not still: continue      # whoever held it has just removed the file: this one locks nothing
+            try: yield
+            finally:
+                with suppress(OSError): path.unlink()
+            return
 
 # %% ../../nbs/01_data/01_validation.ipynb #48e11dac
 class SharedSetting:

@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Callable
 
@@ -99,6 +100,9 @@ def _keep(path, x):
     return path.parent
 
 # %% ../../nbs/02_models/06_features.ipynb #a1views0
+@lru_cache(maxsize=4)
+def _drawn(augment, n, number): return augment.draw(n, 0, number)      # of the first n images, whatever n is
+
 @dataclass(frozen=True)
 class AugmentedView:
     "One augmented view of each image, the same whenever it is asked for; odd numbers are weak views, even ones strong."
@@ -110,7 +114,8 @@ class AugmentedView:
         "The operations of each image, for display."
         return self.strong.names(self._draws(at)[1]) if self.number % 2 == 0 else ['']*len(at)
 
-    def _draws(self, at): return [a.draw(int(at.max()) + 1, 0, self.number)[at] for a in (self.weak, self.strong)]
+    def _draws(self, at): return [_drawn(a, 1 << int(at.max()).bit_length(), self.number)[at]
+                                  for a in (self.weak, self.strong)]
 
     def __call__(self, at: Tensor, x: Tensor) -> Tensor:    # positions, uint8 B×C×H×W
         weak, strong = self._draws(at.cpu())

@@ -105,8 +105,10 @@ class Requests:
             return self.wanted == 'pause'
 
     def wait(self):
-        "Sleep as long as the run is to hold and nothing is asked for."
-        with self.lock: self.lock.wait_for(lambda: self.wanted != 'pause' or self.pending)
+        "Hold, and sleep as long as nothing is asked for."
+        with self.lock:
+            self.hold()     # again: an epoch that was asked for may have ended since
+            self.lock.wait_for(lambda: self.wanted != 'pause' or self.pending)
 
     def end_epoch(self):
         "An epoch has ended, so a run that was to go on to its end is to hold."

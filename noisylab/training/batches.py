@@ -24,7 +24,7 @@ from ..data.sources import load
 from ..data.validation import taken_options
 from ..errors import UserError
 from ..methods.base import Method, make_method
-from ..models.features import AugmentedView, with_features
+from ..models.features import AugmentedView, small_images, with_features
 from ..models.pretrained import load_backbone
 from .defaults import resolve_spec
 from .environment import auto_precision
@@ -110,7 +110,9 @@ def see_features(
     small: bool = False,        # and the images small, for a decoder
 ) -> Images:
     "The images with the features that a run of `spec` looks at; as they are where it looks at pixels."
-    if not spec.backbone: return images
+    if not spec.backbone:
+        if not small or images.features is None or images.small is not None: return images
+        return replace(images, small=small_images(images, workers=reader_count(images.in_memory, spec.workers)))
     network = load_backbone(spec.backbone)
     return with_features(images, network, views, small, spec.device, auto_precision(spec.device, network.name),
                          spec.workers)

@@ -121,6 +121,8 @@ def load_handed_over(
     "The images that a run was handed, loaded again."
     spec, images = st['spec'], st.get('images') or {}
     if not spec['data'].startswith(OWN_PREFIX): return {}
+    if 'features' in images and not spec.get('backbone'): raise UserError(
+        'this run is of features that it was handed; hand over train= and test= again, with features')
     own = {k: images[k] for k in ('train', 'test') if k in images}
     if own and None not in own.values(): return dict(zip(own, load_again(own.values(), data, root)))
     if data is None: raise UserError(f"this run is of {spec['data']}; hand over {'= and '.join(own)}= again (in "

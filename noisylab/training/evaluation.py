@@ -256,9 +256,10 @@ def fit_temperature(
         return (counts + 3*prior)/(counts.sum(1, keepdim=True) + 3)
     T, best = smoothed(F.one_hot(z.argmax(1), C).float()) if matrix is None else matrix.to(z), 1.
     for _ in range(1 if matrix is not None else rounds):
-        said = [float((torch.softmax(z/t, 1)*T[:, given].T).sum(1).clamp_min(1e-12).log().mean()) for t in some]
-        best = float(some[int(np.argmax(said))])
-        p = torch.softmax(z/best, 1)*T[:, given].T
+        of_given = T[:, given].T
+        said = torch.stack([(torch.softmax(z/t, 1)*of_given).sum(1).clamp_min(1e-12).log().mean() for t in some])
+        best = float(some[int(said.argmax())])
+        p = torch.softmax(z/best, 1)*of_given
         if matrix is None: T = smoothed(p/p.sum(1, keepdim=True).clamp_min(1e-12))
     return best, T
 

@@ -30,7 +30,7 @@ from ..models.random_numbers import seeded
 from ..models.robust_net import FeatureTap, memory_format, see_images, split_weights
 from .batches import Batches, FeatureBatches, prepare_data
 from .callbacks import Checkpointer, Progress, Recorder, TrackSamples
-from .callbacks import make_callbacks, notify, result_row, write_history, write_result
+from .callbacks import hold_run, make_callbacks, notify, result_row, write_history, write_result
 from .checkpoint import load_handed_over, new_run_folder, read_checkpoint, restore_state
 from .checkpoint import training_state
 from .evaluation import Interrupted, Snapshot, measure_epoch, network_outputs
@@ -103,7 +103,8 @@ class Trainer:
         self.stepping = False                       # is a step being taken just now?
         self.callbacks = [TrackSamples(), *make_callbacks(spec.callbacks), *make_callbacks(callbacks), Checkpointer(),
                           Recorder()]
-        if self.out: write_atomic(self.out/'spec.json', self.spec.to_json())
+        if self.out:
+            with hold_run(self.out): write_atomic(self.out/'spec.json', self.spec.to_json())
 
     @classmethod
     @check_types
@@ -121,7 +122,8 @@ class Trainer:
         saved = any((path/name).exists() for name in ('checkpoint.pt', 'result.json'))
         if (path/'spec.json').exists() and not saved:       # it was broken off before the first checkpoint
             warnings.warn(f'{path} has no checkpoint yet: the run begins anew', stacklevel=2)
-            spec = relocate_spec(vars(read_spec(path)), device, data, root)
+            asked = {} if workers is None else dict(workers=workers)
+            spec = relocate_spec(vars(read_spec(path)) | asked, device, data, root)
             return cls(spec, out=path, checkpoint_every=checkpoint_every or 10, **parts)
         st = read_checkpoint(folder)
         spec = relocate_spec(st['spec'] | ({} if workers is None else dict(workers=workers)), device, data, root)
