@@ -65,7 +65,7 @@ demo: env-lab  ## robust against plain training under 80% wrong labels: a table 
 	@$(BIN)/noisylab demo
 
 bench: env-lab  ## what each part is worth beside what one would otherwise write; each ends with its ratios
-	@set -e; for f in parity augment pipeline step tsne track lab; do echo "== $$f"; $(BIN)/python "benchmarks/$$f.py"; done
+	@set -e; for f in parity augment pipeline stream step tsne track lab; do echo "== $$f"; $(BIN)/python "benchmarks/$$f.py"; done
 
 prepare: env-dev  ## before a commit: export the notebooks, test and clean them, make README.md
 	@$(BIN)/nbdev_export

@@ -440,11 +440,12 @@ def readers():
     import multiprocessing
     return multiprocessing.active_children()
 
-def test_streamed_is_in_memory_to_the_bit_with_any_number_of_readers(pets, tmp_path):
-    held = load(tmp_path/'pets', in_memory=True)
-    want = Trainer(ON_DISK, train=held[0], test=held[1]); want.fit(progress=False)
+@pytest.mark.parametrize('method', ['ce', 'balanced'], ids=['weak', 'weak and strong'])
+def test_streamed_is_in_memory_to_the_bit_with_any_number_of_readers(pets, tmp_path, method):
+    held, spec = load(tmp_path/'pets', in_memory=True), replace(ON_DISK, method=method)
+    want = Trainer(spec, train=held[0], test=held[1]); want.fit(progress=False)
     for workers in 0, 1, 2:
-        t = Trainer(replace(ON_DISK, workers=workers), train=pets[0], test=pets[1])
+        t = Trainer(replace(spec, workers=workers), train=pets[0], test=pets[1])
         seen = []
         t.callbacks.append(SimpleNamespace(on_step_end=lambda t: seen.append(len(readers()))))
         t.fit(progress=False)

@@ -27,6 +27,7 @@ from ..errors import UserError
 # %% ../../nbs/01_data/02_files.ipynb #33d42942
 FORMATS = ('PNG', 'JPEG', 'BMP', 'GIF', 'WEBP', 'TIFF', 'PPM', 'AVIF', 'JPEG2000', 'HEIF')
 MAX_PIXELS = 89_478_485   # Pillow warns from here on
+LONG_RATIO = 2    # times as long as wide: above that nothing is cut off
 
 @cache
 def _prepare():
@@ -96,14 +97,16 @@ def read_header(path: str|Path  # a picture file
     "What the header of the picture at `path` says, without decoding it."
     return _opened(path, lambda im: (*im.size, _is_grey(im)))
 
-def read_image(path: str|Path  # a picture file
+def read_image(path: str|Path,  # a picture file
+            side: int|None = None,  # pixels; a JPEG may be decoded smaller, no side below this; None: in full
             ) -> Image.Image:  # mode 'L' or 'RGB'
     "The picture at `path`, upright, 8-bit grey or RGB."
-    return _opened(path, to_8bit)
+    def use(im):
+        if side and max(im.size) <= LONG_RATIO*min(im.size): im.draft(None, (side, side))   # long stays long
+        return to_8bit(im)
+    return _opened(path, use)
 
 # %% ../../nbs/01_data/02_files.ipynb #0eac0a1d
-LONG_RATIO = 2    # times as long as wide: above that nothing is cut off
-
 def fit_square(im: Image.Image,  # any picture
         size: int,  # side of the square, pixels
         ) -> Image.Image:  # size × size
@@ -118,7 +121,8 @@ def fit_square(im: Image.Image,  # any picture
 
 def square_pixels(im: Image.Image, size: int, channels: int) -> np.ndarray:  # uint8 C×H×W
     "`im` in grey (1) or colour (3 `channels`), fitted to `size`."
-    im = fit_square(im.convert('L' if channels == 1 else 'RGB'), size)
+    mode = 'L' if channels == 1 else 'RGB'
+    im = fit_square(im if im.mode == mode else im.convert(mode), size)
     return np.atleast_3d(np.asarray(im)).transpose(2, 0, 1)
 
 # %% ../../nbs/01_data/02_files.ipynb #2edcd1d4
@@ -171,7 +175,7 @@ class ImageFiles:
 
     def one(self, i: int) -> np.ndarray:  # uint8 C×H×W
         "Picture `i`, or a `UserError` that says why not, without the path."
-        return square_pixels(read_image(self.root/self.paths[i]), self.size, self.channels)
+        return square_pixels(read_image(self.root/self.paths[i], self.size), self.size, self.channels)
 
     def __getitems__(self, idx) -> np.ndarray|UserError:  # uint8 B×C×H×W; what a `DataLoader` asks for
         "Pictures `idx` (ints), or the error: raised in a worker it would arrive as a page of traceback."
@@ -186,9 +190,9 @@ class ImageFiles:
         "(idx, uint8 pixels) for `size` pictures at a time, in `order`, read ahead by `workers` processes."
         order, most = as_index(order, len(self)), max(1, 2**22//int(np.prod(self.shape[1:])))
         workers = min(workers, len(order)//16)  # to start one takes as long as reading a few pictures
-        piece = min(most, -(-len(order)//(4*workers))) if workers else most
+        piece = min(most, -(-min(size, len(order))//(2*workers))) if workers else most     # all read at one chunk
         pieces = [p.tolist() for idx in order.split(size) for p in idx.split(piece)]
-        got = _loaded(self, pieces, workers)
+        got = _loaded(self, pieces, workers, -(-size//piece//max(1, workers)))     # the next chunk, while this is used
         try:
             for idx in order.split(size):
                 out, k = torch.empty((len(idx), *self.shape[1:]), dtype=torch.uint8), 0
@@ -215,15 +219,15 @@ def _let_be(worker): signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is f
 
 WORKER_START = 'fork' if sys.platform == 'linux' else None  # elsewhere a worker begins by importing the script anew
 
-def _loaded(files: ImageFiles, pieces: list, workers: int) -> Iterator:
-    "Each of `pieces` (lists of positions) read from `files`, in order."
+def _loaded(files: ImageFiles, pieces: list, workers: int, ahead: int) -> Iterator:
+    "Each of `pieces` (lists of positions) read from `files`, in order; each of `workers` is `ahead` by so many."
     load = partial(DataLoader, files, batch_sampler=pieces, collate_fn=_as_it_is,
                    generator=torch.Generator())  # its own: the run's random numbers are not touched
     if not workers: return iter(load())
     try:
         with ThreadPoolExecutor(1) as aside:
             return aside.submit(lambda: iter(load(num_workers=workers, multiprocessing_context=WORKER_START,
-                                                  worker_init_fn=_let_be))).result()
+                                                  prefetch_factor=max(2, ahead), worker_init_fn=_let_be))).result()
     except (OSError, ImportError) as e:  # no semaphores or processes here
         warnings.warn(f'{workers} workers could not be started ({e}); this process reads the pictures', stacklevel=3)
         return iter(load())

@@ -179,7 +179,8 @@ class Images:
         "Mean and standard deviation per channel, from at most 10,000 images evenly spaced (and about 50 M pixels)."
         n, (_, h, w) = len(self), self.shape
         m = min(n, 10_000, max(1000, 50_000_000//(h*w)))
-        return _moments(sum(_levels(x) for _, x in self.chunks(torch.arange(m)*n//m, 256, workers)))
+        some = max(1, min(256, 2**21//(h*w)))      # counted as int64
+        return _moments(sum(_levels(x) for _, x in self.chunks(torch.arange(m)*n//m, some, workers)))
 
     def __repr__(self) -> str:
         c, h, w = self.shape

@@ -164,6 +164,7 @@ class Batches:
         self.draws = [a.draw(len(images), s, epoch) if a else None
                       for a, s in ((weak, seed), (strong, seed), (strong if twice else None, seed + SECOND_VIEW))]
         most, some = (2**28, 2**20) if str(device).startswith('cuda') else (2**24, 4096)    # bytes and images
+        if not images.in_memory: most = min(most, 2**26)        # as much is read ahead
         chunk = chunk or min(some, most//int(np.prod(images.shape)))
         size = max(1, chunk//batch)*batch
         self.chunks, self.lo, self.hi = images.chunks(self.order[start:self.n], size, workers), start, start
