@@ -50,14 +50,6 @@ def test_rows_in_order_of_worth(recipe):
                                                                     'A+B', 'A+C'}
     assert all(a.spec.m == 14 and not a.spec.val for runs in asked.values() for a in runs)
 
-@pytest.mark.skipif(not Path('/proc/self/smaps_rollup').exists(), reason='memory is read from /proc')
-def test_a_larger_folder_takes_no_more_memory():
-    def memory(n):
-        res = script('stream.py', '--memory', '--device', 'cpu', '--workers', '1', '--images', str(n))
-        assert res.returncode == 0, res.stdout + res.stderr
-        return float(res.stdout.split('stream_rss_mb: ')[1])
-    assert memory(460) - memory(60) < 40, 'the 400 more are 79 MB of pixels'
-
 def test_the_commands_are_named():
     res = subprocess.run([FOLDER/'gpu.sh'], capture_output=True, text=True)
     commands = 'check', 'speed', 'search', 'rows', 'table'
