@@ -76,11 +76,11 @@ function saving(root, drawing, ...more) {
 // What the canvases of a card show, at twice the size, with its title and its legend.
 function snapshot(root, { title, surfaces, key }) {
   const all = surfaces.filter(s => s.box.clientWidth && s.box.clientHeight), c = theme(root), w = Math.max(160, all.reduce((n, s) => n + s.box.clientWidth + 8, 8)), t = Math.max(0, ...all.map(s => s.box.clientHeight));
-  const items = [...key?.children || []].map(e => ({ e, text: e.textContent.trim(), sign: e.querySelector('canvas, i') || (e.matches('i') ? e : null) }));
+  const items = [...key?.children || []].map(e => ({ text: (e.title && !e.textContent.includes(e.title) ? `${e.title}: ` : '') + e.textContent.trim(), sign: e.querySelector('canvas, i') || (e.matches('i') ? e : null) }));
   const canvas = h('canvas', { width: 2 * w, height: 2 * (t + 44 + 18 * items.length) }), g = canvas.getContext('2d');
   const words = (x, y, write) => {      // the legend; its height
     g.font = `12px ${c.font}`; g.textBaseline = 'middle'; g.textAlign = 'left';
-    for (const { text, sign, e } of items) {
+    for (const { text, sign } of items) {
       const ramp = sign?.matches('.nl-ramp'), wide = (ramp ? 94 : sign ? 18 : 0) + g.measureText(text).width + 12;
       if (x > 8 && x + wide > w) { x = 8; y += 18; }
       if (write && ramp) { const fill = g.createLinearGradient(x, 0, x + 90, 0); SCALE.forEach((v, i) => fill.addColorStop(i / (SCALE.length - 1), `rgb(${v})`)); g.fillStyle = fill; g.fillRect(x, y - 5, 90, 10); }
