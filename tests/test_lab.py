@@ -88,7 +88,7 @@ def test_changes_made_before_the_first_step_count(lab):
     run = lab.start()
     press(lab, 'set', key='rate', value=.2)
     until(lambda: run.history)
-    assert run.now.rate == .2 or lab.dashboard.pending == ['rate']
+    assert run.current_spec.rate == .2 or lab.dashboard.pending == ['rate']
 
 def test_saved_and_loaded(lab, tmp_path):
     run = lab.start()
