@@ -163,7 +163,7 @@ def test_odd_moments(session):
     wait(s, 'stopped')
     assert s.events == [{'step': 0, 'rate': .2}] and s.trainer.step == 0
     f = s.fork(epochs=1).start()                            # of one that ended
-    assert wait(f, 'done').now.rate == .2
+    assert wait(f, 'done').current_spec.rate == .2
     t = session(SMALL)
     t.stop(); assert t.status == 'stopped'
     with pytest.raises(SessionEnded): t.start()
