@@ -131,7 +131,7 @@ def result_row(
     final = max(b for b, p in zip(tr.bounds, tr.phases) if p.restart or b == 0)     # where the last network begins
     acc = [a for e, a in curve if e > final] or [curve[-1][1]]
     known = [a for a in acc if a is not None]       # true labels may have become known on the way
-    last, best = tr.history[-1], max(known) if known and d.tested else None
+    last, best = tr.history[-1], max(known) if known and d.has_trusted_test else None
     T = {k: v for k, v in tr.method.learned().items() if k == 'T'}
     row = dict(data=d.loaded.name, noise=sp.noise, rate=sp.rate, method=sp.method, epochs=tr.epoch, seed=sp.seed,
                n_train=len(d.fit_index), best=best, last=acc[-1], seconds=round(tr.seconds, 1),
