@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SECOND_VIEW', 'add_noise', 'split_validation', 'RunData', 'augmented_views', 'see_features', 'prepare_data',
-           'Batches', 'FeatureBatches']
+           'epoch_order', 'Batches', 'FeatureBatches']
 
 # %% ../../nbs/05_training/04_batches.ipynb #5c5a9205
 from dataclasses import dataclass, replace
@@ -149,15 +149,25 @@ def prepare_data(
 # %% ../../nbs/05_training/04_batches.ipynb #e8000dbd
 SECOND_VIEW = 2**30     # added to the seed of the second strong view
 
+def epoch_order(
+    index: torch.Tensor,    # int64, places of the images that are trained on
+    seed: int,
+    epoch: int,
+    order: torch.Tensor | None = None,  # places to take, as many; None: `index`, shuffled
+) -> torch.Tensor:          # int64, as many
+    "The places of the images of an epoch, in their order."
+    if order is None: return index[torch.from_numpy(np.random.RandomState([seed, epoch, 30]).permutation(len(index)))]
+    if order.shape != index.shape: raise UserError(
+        f'the order of an epoch has {order.numel():,} images; {len(index):,} were expected, some more than once')
+    return order
+
 class Batches:
     "The batches of one epoch, from position `start`, as (indices, weak, strong, a second strong view or None)."
     def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=None, workers=0,
                  order=None,        # places to take, as many as `index` has and in this order; None: `index`, shuffled
                  twice=False):      # draw the strong view a second time
         n = len(index)
-        if order is None: order = index[torch.from_numpy(np.random.RandomState([seed, epoch, 30]).permutation(n))]
-        if order.shape != index.shape: raise UserError(
-            f'the order of an epoch has {order.numel():,} images; {n:,} were expected, some of them more than once')
+        order = epoch_order(index, seed, epoch, order)
         self.order = order.cpu()
         self.n = n - 1 if n % batch == 1 and n > 1 else n       # batch-norm has no variance for a last batch of one
         self.batch, self.weak, self.strong, self.device, self.at = batch, weak, strong, device, start
@@ -197,9 +207,7 @@ class FeatureBatches:
 
     def __init__(self, images, index, batch, seed, epoch, device, start=0, order=None, views=('weak',)):
         n, V = len(index), images.features.shape[1]
-        if order is None: order = index[torch.from_numpy(np.random.RandomState([seed, epoch, 30]).permutation(n))]
-        if order.shape != index.shape: raise UserError(
-            f'the order of an epoch has {order.numel():,} images; {n:,} were expected, some of them more than once')
+        order = epoch_order(index, seed, epoch, order)
         self.order, self.n = order.cpu(), n - 1 if n % batch == 1 and n > 1 else n
         self.images, self.batch, self.device, self.at = images, batch, device, start
         some = dict(weak=[0, *range(1, V, 2)], strong=list(range(2, V, 2)) or list(range(V)))
