@@ -235,8 +235,7 @@ class SharedBatches:
         start: int,         # batches to pass over
         make,               # (places, images in a batch, where to begin) → the batches of one process
     ):
-        n = len(order) - (len(order) % batch == 1)      # as of one process, see `Batches`
-        self.processes, self.parts, self.at = processes, order[:n].split(batch), start
+        self.processes, self.parts, self.at = processes, order.split(batch), start
         own = [part[processes.share(len(part))] for part in self.parts]
         self.feed = make(torch.cat(own), len(own[0]), start*len(own[0]))
 
