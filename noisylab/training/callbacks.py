@@ -71,8 +71,8 @@ class TrackSamples:
 def hold_run(
     folder: Path,   # of a run
 ):
-    "A context in which nobody else trains in the run's folder."
-    return hold_alone(folder/'.lock', 'another process, or a run in this one that has not ended, trains here')
+    "A context in which no other process trains in the run's folder."
+    return hold_alone(folder/'.lock', 'another process trains in this folder')
 
 class Checkpointer:
     "Saves the trainer to its run folder: every few epochs, when it is stopped, and at its end; alone in that folder."
