@@ -31,6 +31,13 @@ def series_color(
     "The colour of thing number `i`; after ten they come again, with another dash or symbol."
     return PALETTE[i % len(PALETTE)]
 
+
+def series_symbol(
+    i: int,     # the how many-th thing, from 0
+) -> str:       # such as 'circle'
+    "The symbol of thing number `i`: ten colours have ten symbols, so that who sees no colours tells them apart."
+    return SYMBOLS[(i + i // len(PALETTE)) % len(SYMBOLS)]
+
 # %% ../../nbs/08_viz/01_style.ipynb #f852e2c8
 def plotly_objects():
     "`plotly.graph_objects`, imported when a figure is made."
