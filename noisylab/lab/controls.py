@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['CONTROL_GROUPS', 'CONTROLS', 'CONTROL_KEYS', 'SPEC_KEYS', 'METHOD_KEYS', 'QUICK_IMAGES', 'PRESETS', 'image_side',
-           'list_controls', 'describe_controls', 'quick_network', 'quick_fields', 'quick_spec', 'method_values',
-           'control_values', 'spec_from_values', 'unused_controls', 'change_value', 'list_presets', 'Form']
+           'list_controls', 'describe_method', 'describe_controls', 'quick_network', 'quick_fields', 'quick_spec',
+           'method_values', 'control_values', 'spec_from_values', 'unused_controls', 'change_value', 'list_presets',
+           'Form']
 
 # %% ../../nbs/09_lab/01_controls.ipynb #0e409b9e
 from dataclasses import MISSING, asdict, fields, replace
