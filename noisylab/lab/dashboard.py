@@ -41,7 +41,7 @@ def as_sentence(text: str) -> str:
 def noise_rate(session: RunView) -> float | None:
     "The share of wrong labels: as asked for, or as counted among the watched images; None: not known."
     s, w, f = session, session.watched, session.latest
-    now = getattr(s, 'now', s.spec)
+    now = getattr(s, 'current_spec', s.spec)
     if now.rate is not None or isinstance(s, Session) and now.noise == 'none': return now.rate
     if f is None or w is None or w.true is None: return None
     return float((f.given != w.true).mean())
@@ -127,7 +127,7 @@ class RunList:
     def id(self, run) -> int: return self._known.get(run, (-1, ''))[0]      # -1: not in the list
     def name(self, run) -> str:     # with what it does now
         number, remark = self._known.get(run, (-1, ''))
-        return f"{number + 1} {run_name(getattr(run, 'now', None) or run.spec)}{remark}" if number >= 0 else 'closed'
+        return f"{number + 1} {run_name(getattr(run, 'current_spec', run.spec))}{remark}" if number >= 0 else 'closed'
 
     def get(self, id: int) -> RunView | None: return next((r for r in self if self.id(r) == id), None)
 
@@ -233,7 +233,7 @@ class Dashboard:
         "Control → value: what the run that is shown does now, and what waits for the next start."
         with self._lock:
             s, (old, was) = self.shown, self._now
-            now = s.now if isinstance(s, Session) else None
+            now = s.current_spec if isinstance(s, Session) else None
             if old is s and was is not None and now is not None and now != was: self.form.catch_up(was, now)
             self._now = s, now
             return dict(self.form.values)
@@ -265,7 +265,7 @@ class Dashboard:
         "Controls that wait for the next start."
         s = self.shown
         if not isinstance(s, Session) or s.train is None: return []
-        return self.form.pending(s.now, s.train.shape[1])
+        return self.form.pending(s.current_spec, s.train.shape[1])
 
     def can(self) -> list[str]:
         "The buttons that can be pressed."
@@ -492,5 +492,5 @@ class Dashboard:
     def _show(self, session):
         self.runs.show(session)
         if not isinstance(session, Session): return
-        self._now = session, session.now
-        self.form.follow(session.now)
+        self._now = session, session.current_spec
+        self.form.follow(session.current_spec)

@@ -28,6 +28,7 @@ from .observer import Observer
 from .requests import Requests, fulfil
 from .view import LossCurve, Messages, RunProgress, RunView, Speed
 from ..training.checkpoint import load_handed_over, read_checkpoint
+from ..training.processes import several_processes
 from ..training.evaluation import Interrupted
 from ..training.spec import Spec, check_change, relocate_spec
 from ..training.parts import read_request
@@ -72,6 +73,7 @@ class Session(RunView):
         mapper=None,                    # makes the map, see `metrics.embedding.Mapper`; None: no map
         **more,                         # fields of `Spec`, and parts of a `Trainer`: `train`, `net`, `callbacks`, …
     ):
+        if several_processes(): raise UserError('a Session steers a training in one process; in several use Trainer')
         spec, parts = read_request(spec, ('n_map', 'n_pinned', 'memory', 'mapper'), **more)
         for k, v, least in (('n_map', n_map, 1), ('n_pinned', n_pinned, 0), ('memory', memory, 1)):
             if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least:
@@ -120,7 +122,7 @@ class Session(RunView):
         return RunProgress(step/n, tr.spec.epochs, step, steps, speed, left)
 
     @property
-    def now(self) -> Spec:
+    def current_spec(self) -> Spec:
         "The spec with all changes so far."
         return check_change(self.spec, self._method(), self._changes(), {})
 
@@ -368,4 +370,4 @@ class Session(RunView):
         if tr.latest: o.add(tr.latest)
         r.end_epoch()
         if tr.latest:
-            with r.giving_way('look'): o.undo()
+            with r.giving_way('look'): o.measure_restorations()

@@ -21,6 +21,7 @@ from ..errors import UserError
 from ..methods.base import Batch, Method
 from ..models.random_numbers import seeded
 from ..models.robust_net import RobustNet
+from .processes import Processes, SharedNet
 from .spec import OWN_PREFIX, Spec
 
 # %% ../../nbs/05_training/05_step.ipynb #e9302629
@@ -124,6 +125,7 @@ class TrainStep:
     "Terms, their weighted sum, its gradient, the optimizer's step."
     failed = None       # why steps are not recorded although they were to be
     recording = None    # a `StepRecording`, see below; None: each step is taken eagerly
+    processes = None    # `Processes` that take the step together; None: there is only this one
 
     def __init__(self,
         net: RobustNet,
@@ -136,15 +138,15 @@ class TrainStep:
     ):
         self.net, self.method, self.optimizer, self.batch, self.precision = net, method, optimizer, batch, precision
         self.device = net.mean.device
-        self.fast = torch.compile(net, dynamic=False) if compiled else net
-        self.lr, self.scalars, self.sums, self.began = self._zero(), {}, {}, None
+        self.compiled_net = torch.compile(net, dynamic=False) if compiled else net
+        self.lr, self.scalars, self.sums, self.summed_form = self._zero(), {}, {}, None
         self.average, self.averaged, self.share = average, averaged_net(net) if average else None, self._zero()
         self.seed = None    # of what network and method draw in the next step; None: they draw nothing
         self.forget()
 
     def _zero(self): return torch.zeros((), device=self.device)
 
-    def aim(self,
+    def prepare(self,
         lr: float,
         scalars: dict,      # of the method
         step: int = 0,      # steps done; the average follows the weights closely in the first ones
@@ -160,13 +162,16 @@ class TrainStep:
         "The whole step on the device: forward, backward, optimizer."
         random = nullcontext() if self.seed is None else seeded(self.seed)
         with deterministic_cudnn(), autocast(self.device, self.precision), random:
-            terms = self.method.terms(self.fast if len(b.index) == self.batch else self.net, b, self.scalars)
+            net = self.compiled_net if len(b.index) == self.batch else self.net
+            if self.processes: net = SharedNet(net, self.processes, self.seed)
+            terms = self.method.terms(net, b, self.scalars)
         terms = _named(terms, self.method)
         loss = sum(self.scalars[f'w_{k}']*v if f'w_{k}' in self.scalars else v for k, v in terms.items())
         for k, v in (terms | {'loss': loss}).items():
             self.sums.setdefault(k, self._zero()).add_(v.detach(), alpha=len(b.index))
         self.optimizer.zero_grad(set_to_none=True)
         with deterministic_cudnn(): loss.backward()
+        if self.processes: self.processes.average_gradients(self.net)
         with random: self.method.on_step(); self.optimizer.step()
         if self.averaged is not None: update_average(self.averaged, self.net, self.share)
 
@@ -182,7 +187,7 @@ class TrainStep:
     def clear(self):
         "Begin new sums; of other terms, where the method's form has changed."
         form = self.method.form()
-        if form != self.began: self.sums, self.began = {}, form; return self.forget()
+        if form != self.summed_form: self.sums, self.summed_form = {}, form; return self.forget()
         for v in self.sums.values(): v.zero_()
 
 # %% ../../nbs/05_training/05_step.ipynb #c6066359
@@ -258,7 +263,7 @@ class StepRecording:
     def _fail(self, e):
         "Stop recording for good, and warn why."
         step, why = self.step, f'{type(e).__name__}: {(str(e).splitlines() or [""])[0]}'
-        step.failed, step.fast, self.inputs = why, step.net, None
+        step.failed, step.compiled_net, self.inputs = why, step.net, None
         step.optimizer.zero_grad(set_to_none=True)
         self.tape.clear()
         warnings.warn(f'a step of {type(step.method).__name__} cannot be recorded as a CUDA graph or replayed '
@@ -274,8 +279,10 @@ def make_step(
     batch: int,     # images in a full batch
     precision: str = 'fp32',
     average: float = 0.,    # decay of a moving average of the weights
+    processes: Processes | None = None,     # that take the step together; none of it is recorded then
 ) -> TrainStep:
     "The step that `engine` asks for."
     step = TrainStep(net, method, optimizer, batch, precision, engine == 'compiled', average)
-    if engine != 'eager' and step.device.type == 'cuda': step.recording = StepRecording(step)
+    step.processes = processes
+    if engine != 'eager' and step.device.type == 'cuda' and not processes: step.recording = StepRecording(step)
     return step

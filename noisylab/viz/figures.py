@@ -13,8 +13,8 @@ from typing import Sequence
 import numpy as np
 
 from ..errors import UserError
-from .style import (DASHES, PALE, SCALE, SYMBOLS, apply_style, escape_text, plotly_objects, png_url,
-                                series_color, tile_images, write_centered)
+from .style import (DASHES, PALE, SCALE, apply_style, escape_text, plotly_objects, png_url,
+                                series_color, series_symbol, tile_images, write_centered)
 
 # %% ../../nbs/08_viz/02_figures.ipynb #92d30fe6
 TITLES = dict(
@@ -198,10 +198,10 @@ def map_points(
     if values.dtype.kind == 'f': return one(color=values, colorscale=SCALE, showscale=legend)
     kinds = np.arange(values.max() + 1) if names is None else np.arange(len(names))
     if len(kinds) > 20:
-        return one(color=[series_color(v) for v in values], symbol=[SYMBOLS[v//10 % 10] for v in values])
+        return one(color=[series_color(v) for v in values], symbol=[series_symbol(v) for v in values])
     return [go.Scatter(x=xy[at, 0], y=xy[at, 1], hovertext=said(at), name=escape_text(v if names is None else names[v]),
                        legendgroup=str(v), showlegend=legend, **look,
-                       marker=dict(size=size, color=series_color(v), symbol=SYMBOLS[v // 10]))
+                       marker=dict(size=size, color=series_color(v), symbol=series_symbol(v)))
             for v in kinds for at in [values == v]]
 
 # %% ../../nbs/08_viz/02_figures.ipynb #d6414bfd
@@ -328,16 +328,16 @@ def noise_figure(
 
 # %% ../../nbs/08_viz/02_figures.ipynb #74c142b7
 def operations_figure(
-    undone: dict | None,        # operation → (images, mean squared error before, after), pixels in 0..1
+    errors: dict | None,        # operation → (images, mean squared error before, after), pixels in 0..1
     height: int = 320,          # px
 ):
     "The error that each augmentation operation makes, and what of it is left after the network has restored the image."
     go = plotly_objects()
     fig = go.Figure()
-    if not undone: return apply_style(write_centered(fig, 'no decoder: nothing is restored'), height)
-    names = sorted(undone, key=lambda o: undone[o][1])
+    if not errors: return apply_style(write_centered(fig, 'no decoder: nothing is restored'), height)
+    names = sorted(errors, key=lambda o: errors[o][1])
     for i, (label, c) in enumerate((('augmented', 4), ('restored', 0)), 1):
-        fig.add_bar(y=names, x=[undone[o][i] for o in names], name=label, orientation='h', marker_color=series_color(c),
+        fig.add_bar(y=names, x=[errors[o][i] for o in names], name=label, orientation='h', marker_color=series_color(c),
                     hovertemplate='%{x:.4f}')
     fig.update_xaxes(title_text='mean squared error with the original (pixels 0 to 1)').update_yaxes(showgrid=False)
     return apply_style(fig, max(height, 34*len(names) + 90), barmode='group', bargap=.25, hovermode='y unified',

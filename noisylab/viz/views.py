@@ -105,7 +105,7 @@ def truth_word(
     test: bool = False,         # ask for the labels of its test images, not for those of training images before noise
 ) -> str:
     "What labels are called: 'true', or 'your label': somebody's own, which nobody has checked."
-    spec = getattr(run, 'now', getattr(run, 'spec', None))
+    spec = getattr(run, 'current_spec', getattr(run, 'spec', None))
     if spec is None or spec.data in DATASETS: return 'true'
     if not test: return 'true' if spec.noise == 'none' else 'your label'
     images = getattr(run, 'test', None)         # None also while they are loaded
@@ -183,8 +183,8 @@ def _doubted(run, frame):
     return {i: f'doubt {d:.1%}' for i, d in zip(at, doubt)} or 'the network agrees with every label'
 
 def _operations(run, frame):
-    if not frame.undone: return 'no decoder: nothing is restored'
-    return {op: errors for op, (_, *errors) in sorted(frame.undone.items(), key=lambda o: o[1][1])}
+    if not frame.restoration_errors: return 'no decoder: nothing is restored'
+    return {op: errors for op, (_, *errors) in sorted(frame.restoration_errors.items(), key=lambda o: o[1][1])}
 
 VIEWS = dict(
     accuracy=View('Test accuracy', _accuracy, 'lines', percent=True, compare=True,
