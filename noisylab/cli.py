@@ -439,7 +439,7 @@ def _train_parser(sub):
     g.add_argument('--spec', metavar='FILE', help='start from a spec.json; other options override it')
     g.add_argument('--checkpoint-every', type=_positive, metavar='N', help=argparse.SUPPRESS)
     g.add_argument('--frames', action='store_true', help="keep each epoch, for map and matrix in the report")
-    g.add_argument('--processes', type=_positive, default=1, metavar='N', help='that train together, on N GPUs (1)')
+    g.add_argument('--processes', type=_positive, default=1, metavar='N', help=argparse.SUPPRESS)
     g.add_argument('--sync-norm', type=_truth, default=True, metavar='true|false', help=argparse.SUPPRESS)
     g.add_argument('--quiet', action='store_true', help=argparse.SUPPRESS)
     default, types = {f.name: f.default for f in fields(Spec)}, option_types()
@@ -456,8 +456,8 @@ def _train_parser(sub):
         if 'noise' in options: g.add_argument('--noise-set', **pairs, help='a setting of the noise, as file=labels.csv')
     more = [k for k in types if not any(k in options for options in TRAIN_OPTIONS.values())]
     for k in more: add(p, k, argparse.SUPPRESS)
-    names = ['quiet', 'checkpoint_every', 'sync_norm', *more]
-    p.epilog = '\n'.join([*textwrap.wrap('more: ' + ' '.join('--' + k.replace('_', '-') for k in names), 78,
+    names = ['processes', 'sync_norm', 'checkpoint_every', 'quiet', *more]
+    p.epilog = '\n'.join([*textwrap.wrap('more: ' + ' '.join('--' + k.replace('_', '-') for k in names), 80,
                                          break_on_hyphens=False), p.epilog])
 
 # %% ../nbs/11_cli.ipynb #562362cc
