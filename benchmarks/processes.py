@@ -1,12 +1,12 @@
-"""One process against two on the CPU: how far weights, batch norm and states of the samples are apart after 20 steps."""
+"""One process against two on the CPU: how far weights, batch norm and state of samples are apart after 20 steps."""
 import subprocess, sys, tempfile
 from pathlib import Path
 
 import torch
 
 WORKER = Path(__file__).resolve().parent.parent/'tests'/'processes_worker.py'
-METHODS = ('ce balanced paper jo elr elr_forward pencil sop sop_plus mixup nce_rce gce_truncated coteaching ssr regce forward '
-           'bootstrap_hard imae sl').split()
+METHODS = ('ce balanced paper jo elr elr_forward pencil sop sop_plus mixup nce_rce gce_truncated coteaching ssr regce '
+           'forward bootstrap_hard imae sl').split()
 
 
 def outcomes(folder, *launcher):
