@@ -26,13 +26,13 @@ export OMP_WAIT_POLICY           := passive
 DEAD    := http://127.0.0.1:9
 QUIETLY := http_proxy=$(DEAD) https_proxy=$(DEAD) HTTP_PROXY=$(DEAD) HTTPS_PROXY=$(DEAD) \
            no_proxy=localhost,127.0.0.1 NO_PROXY=localhost,127.0.0.1
-# What another machine would do: each precision that `auto` may mean (nbs/05_training/02_spec), one thread and two. The second time
+# What another machine would do: each precision that `auto` may mean (nbs/05_training/01_environment), one thread and two. The second time
 # only what trains: notebooks from 05_training on, tests that are not marked `once`, no browser.
 FP32    := NOISYLAB_PRECISION=fp32 OMP_NUM_THREADS=1
 BF16    := NOISYLAB_PRECISION=bf16 OMP_NUM_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-once test-bf16 test-floors demo prepare bench env-lab env-dev
+.PHONY: help lab test test-once test-bf16 test-floors demo prepare bench docs env-lab env-dev
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/'
@@ -72,6 +72,10 @@ prepare: env-dev  ## before a commit: export the notebooks, test and clean them,
 	@$(QUIETLY) $(FP32) $(BIN)/nbdev_test --n_workers $(WORKERS)
 	@$(BIN)/python tools/clean.py
 	@$(BIN)/python tools/readme.py
+
+docs: env-dev  ## the site, from the notebooks, the package and results/, into _docs; needs no network and no server
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q -f tools/site/mkdocs.yml
+	@echo "open _docs/index.html"
 
 env-lab env-dev: env-%:  ## what the targets above need, in .venv
 	@$(INSTALL) $*

@@ -8,7 +8,7 @@ ini.read('settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
 
 extras = {k[:-len('_requirements')]: v.split() for k, v in cfg.items() if k.endswith('_requirements')}
-extras['dev'] = extras['dev'] + extras['lab']
+extras['dev'] = extras['dev'] + extras['lab'] + extras['docs']
 extras['all'] = sorted({o for os in extras.values() for o in os})
 
 setup(

@@ -64,7 +64,7 @@ def flops(args, method):
     run = trainer(args, method, precision='fp32', engine='eager')
     i = torch.arange(args.batch)
     x, s = run.data.train.take(i), run.method.scalars(.5)
-    run.take_step.aim(.1, s)
+    run.take_step.prepare(.1, s)
     with FlopCounterMode(display=False) as counter: run.take_step(Batch(i.to(run.spec.device), run.labels[i], x, x))
     return counter.get_total_flops()
 

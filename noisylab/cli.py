@@ -176,7 +176,7 @@ def train_command(args) -> int:
           f'{sp.method}, {net}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
           f'{sp.device}, {sp.precision}', sep='\n', file=sys.stderr)
     test = trainer.data.test
-    if test is not None and not trainer.data.tested:
+    if test is not None and not trainer.data.has_trusted_test:
         print(f'no test images: {len(test):,} are held out with their given labels, wrong ones among them, so '
               'no test accuracy is claimed', file=sys.stderr)
     was = signal.signal(signal.SIGINT, lambda *_: (signal.signal(signal.SIGINT, was), trainer.stop()))
@@ -191,8 +191,8 @@ def train_command(args) -> int:
         go_on = f'; go on with: noisylab train --resume --out {args.out}' if args.out else ''
         print(f'stopped in epoch {trainer.epoch + 1} of {sp.epochs}{go_on}')
         return 130
-    row, clean = trainer.result(), 'clean' if trainer.data.tested and test.true is not None else 'given'
-    picked = f' (picked by the {clean} test labels)' if trainer.data.tested else ''
+    row, clean = trainer.result(), 'clean' if trainer.data.has_trusted_test and test.true is not None else 'given'
+    picked = f' (picked by the {clean} test labels)' if trainer.data.has_trusted_test else ''
     known = lambda k, s: f'  {s} {row[k]:.1f}%' if row[k] is not None else ''
     shares = known('memorized', 'memorized') + known('corrected', 'corrected')
     print(f"{describe_outcome(row)}{picked}{shares}  {row['seconds']:.0f} s" + (f"  → {args.out}" if args.out else ''))

@@ -10,7 +10,7 @@ CHROMIUM = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
             '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage']
 
 ONCE = set('augment bad_input cifar100 clothing data device fuzz hostile issue_kinds noise precision repo report '
-           'tracker wheel'.split())
+           'site tracker wheel'.split())
 
 def pytest_collection_modifyitems(items):
     "What trains nothing, or says itself in which precision, is marked `once`: see `make test`."

@@ -51,7 +51,7 @@ def test_a_second_process_in_a_run_folder_is_told(tmp_path):
     other = subprocess.Popen([sys.executable, '-c', code, str(run/'.lock')], stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE)
     other.stdout.readline()
-    with pytest.raises(UserError, match='another process, or a run in this one .* wait for it'): tr.fit(progress=False)
+    with pytest.raises(UserError, match='another process trains in this folder; wait for it'): tr.fit(progress=False)
     assert tr.step == 0
     other.send_signal(signal.SIGKILL); other.wait()
     tr.fit(progress=False)

@@ -88,7 +88,7 @@ def test_changes_made_before_the_first_step_count(lab):
     run = lab.start()
     press(lab, 'set', key='rate', value=.2)
     until(lambda: run.history)
-    assert run.now.rate == .2 or lab.dashboard.pending == ['rate']
+    assert run.current_spec.rate == .2 or lab.dashboard.pending == ['rate']
 
 def test_saved_and_loaded(lab, tmp_path):
     run = lab.start()
@@ -126,7 +126,7 @@ def test_what_a_run_does_now_stands_in_the_controls_and_each_keeps_its_own_image
     first = lab.start()
     until(lambda: first.history)
     press(lab, 'set', key='w_rec', value=.5)
-    assert lab.dashboard.pending == [] and first.now.settings == {'w_rec': .5}
+    assert lab.dashboard.pending == [] and first.current_spec.settings == {'w_rec': .5}
     press(lab, 'set', key='seed', value=7)
     other = lab.start()
     until(lambda: other.history)

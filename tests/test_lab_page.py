@@ -57,7 +57,7 @@ def test_all_at_once_controls_that_tell_the_truth_one_selection(lab, page):
         page.locator('.nl-run:nth-child(2)').wait_for()
         until(lambda: len(lab.runs) == 2 and lab.shown.trainer is not None)
         page.wait_for_timeout(600)
-        assert not page.locator('.nl-later').count() and lab.shown.now.rate == .7
+        assert not page.locator('.nl-later').count() and lab.shown.current_spec.rate == .7
         assert page.locator('[data-key=rate] output').inner_text() == '70%'
         assert page.locator('.nl-curve canvas[aria-label*="lr = 0.05"]').count(), 'its past has its marks'
 

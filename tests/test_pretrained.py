@@ -214,7 +214,7 @@ def test_a_session_shows_a_head_with_its_restorations(some_digits):
     assert session.status == 'done', session.message
     frame = session.frames[-1]
     assert frame.restored.shape == frame.original.shape and frame.record['terms'].keys() >= {'rec', 'cluster'}
-    assert frame.undone is None and (frame.augmented != frame.original).any()
+    assert frame.restoration_errors is None and (frame.augmented != frame.original).any()
 
 
 def test_the_temperature_is_found_through_the_noise():

@@ -138,7 +138,7 @@ def test_everybody_pushes_every_button(session):
     rng, errors = np.random.RandomState(1), []
     ways = [s.pause, s.resume, s.step_epoch, lambda: s.change(rate=float(rng.rand()*.9)), lambda: s.history,
             lambda: s.progress, lambda: s.change(m=int(rng.randint(30))), lambda: s.message, lambda: s.latest,
-            lambda: len(s.frames), lambda: s.now, lambda: s.views() if s.latest else None]
+            lambda: len(s.frames), lambda: s.current_spec, lambda: s.views() if s.latest else None]
     def push(seed):
         r = np.random.RandomState(seed)
         for _ in range(60):
@@ -163,7 +163,7 @@ def test_odd_moments(session):
     wait(s, 'stopped')
     assert s.events == [{'step': 0, 'rate': .2}] and s.trainer.step == 0
     f = s.fork(epochs=1).start()                            # of one that ended
-    assert wait(f, 'done').now.rate == .2
+    assert wait(f, 'done').current_spec.rate == .2
     t = session(SMALL)
     t.stop(); assert t.status == 'stopped'
     with pytest.raises(SessionEnded): t.start()

@@ -254,7 +254,7 @@ def test_many_threads_change_fork_save_pin_and_read(session, tmp_path):
         frames = s.frames.copy()
         assert [x.epoch for x in frames] == sorted(x.epoch for x in frames)
         assert s.views().original.shape[1:] == (8, 8, 1)
-        s.now, s.message, s.curve.points
+        s.current_spec, s.message, s.curve.points
     def use(r):     # what belongs to the thread that trains, by those who hold its lock
         s.trainer.views(20); s.trainer.result() if s.trainer.history else None
         assert not s.net.training

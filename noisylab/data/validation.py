@@ -520,33 +520,46 @@ def write_csv(
     write_atomic(as_path(path), text.getvalue())
 
 # %% ../../nbs/01_data/01_validation.ipynb #8b355f79
-@contextmanager
-def hold_alone(
-    path: Path,     # of the lock, a file of its own
-    who: str,       # holds it where this process cannot, for the error
-):
-    "A context in which nobody else holds the lock at `path`, in this process or another."
+_HOLDING, _HELD = Lock(), {}    # path of a lock that this process holds → (its file, how many hold it)
+
+def _lock_file(path, who):
+    "The file at `path`, locked for this process."
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = open(path, 'a')
         except OSError as e:
             raise WriteError(f'{path} could not be written ({e.strerror}); choose another folder') from None
-        with file:
-            try:
-                import fcntl
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except ImportError: pass        # not on Windows
-            except OSError as e:
-                if e.errno in (errno.EACCES, errno.EAGAIN):     # else a file system that knows no locks
-                    raise UserError(f'{path} is locked: {who}; wait for it, or choose another folder') from None
-            try: still = os.path.samestat(os.stat(path), os.fstat(file.fileno()))
-            except FileNotFoundError: still = False
-            if not still: continue      # whoever held it has just removed the file: this one locks nothing
-            try: yield
-            finally:
+        try:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError: pass        # not on Windows
+        except OSError as e:
+            if e.errno in (errno.EACCES, errno.EAGAIN):     # else a file system that knows no locks
+                file.close()
+                raise UserError(f'{path} is locked: {who}; wait for it, or choose another folder') from None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(path), os.fstat(file.fileno())): return file
+        file.close()    # whoever held it has just removed it: this file locks nothing
+
+@contextmanager
+def hold_alone(
+    path: Path,     # of the lock, a file of its own
+    who: str,       # holds it where this process cannot, for the error
+):
+    "A context in which no other process holds the lock at `path`; this one may hold it several times."
+    key = os.path.realpath(path)
+    with _HOLDING:
+        file, n = _HELD.get(key) or (_lock_file(path, who), 0)
+        _HELD[key] = file, n + 1
+    try: yield
+    finally:
+        with _HOLDING:
+            file, n = _HELD.pop(key)
+            if n > 1: _HELD[key] = file, n - 1
+            else:
                 with suppress(OSError): path.unlink()
-            return
+                file.close()
 
 # %% ../../nbs/01_data/01_validation.ipynb #48e11dac
 class SharedSetting:

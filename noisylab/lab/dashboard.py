@@ -233,7 +233,7 @@ class Dashboard:
         "Control → value: what the run that is shown does now, and what waits for the next start."
         with self._lock:
             s, (old, was) = self.shown, self._now
-            now = s.now if isinstance(s, Session) else None
+            now = s.current_spec if isinstance(s, Session) else None
             if old is s and was is not None and now is not None and now != was: self.form.catch_up(was, now)
             self._now = s, now
             return dict(self.form.values)
@@ -265,7 +265,7 @@ class Dashboard:
         "Controls that wait for the next start."
         s = self.shown
         if not isinstance(s, Session) or s.train is None: return []
-        return self.form.pending(s.now, s.train.shape[1])
+        return self.form.pending(s.current_spec, s.train.shape[1])
 
     def can(self) -> list[str]:
         "The buttons that can be pressed."
@@ -492,5 +492,5 @@ class Dashboard:
     def _show(self, session):
         self.runs.show(session)
         if not isinstance(session, Session): return
-        self._now = session, session.now
-        self.form.follow(session.now)
+        self._now = session, session.current_spec
+        self.form.follow(session.current_spec)

@@ -36,8 +36,8 @@ def frame_at(
     "A moment of a run, filled with the newest map and restoration errors."
     now = epoch is None or not len(run.frames)
     f = run.latest if now else run.at(epoch)
-    if f is not None and f.undone is None and f.restored is not None:
-        f = replace(f, undone=run.frames.newest('undone', f.epoch)[1])
+    if f is not None and f.restoration_errors is None and f.restored is not None:
+        f = replace(f, restoration_errors=run.frames.newest('restoration_errors', f.epoch)[1])
     return f, run.map if now else run.frames.newest('xy', epoch)
 
 SEND_EVERY, CURVES_EVERY, DRAW_TIMEOUT = .25, 1., 2.     # seconds
@@ -101,7 +101,7 @@ class Updater:
         self._asked = False
         looks = [(r, *frame_at(r, None if widget.at < 0 else widget.at)) for r, _ in pair]
         if all(f is None for _, f, _ in looks): return self._send_nothing()
-        mark = [(number(r), f and (f.epoch, f.step, id(f.given), id(f.undone)), m[0]) for r, f, m in looks]
+        mark = [(number(r), f and (f.epoch, f.step, id(f.given), id(f.restoration_errors)), m[0]) for r, f, m in looks]
         if self._new('frames', mark): self._send_frames(looks, now)
 
     def _new(self, what, mark):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'TINY_SIDE', 'FeatureTap', 'find_feature_layer', 'tap_features', 'Decoder', 'Outputs', 'input_shape',
-           'RobustNet', 'ModelInfo', 'default_model', 'split_weights', 'find_model', 'make_model', 'see_images',
+           'RobustNet', 'ModelInfo', 'default_model', 'split_weights', 'find_model', 'make_model', 'show_images',
            'memory_format', 'model_cost']
 
 # %% ../../nbs/02_models/04_robust_net.ipynb #a95821b3
@@ -293,7 +293,7 @@ def make_model(
     return net
 
 # %% ../../nbs/02_models/04_robust_net.ipynb #18f8cc18
-def see_images(
+def show_images(
     net: nn.Module,     # a `RobustNet`, or made of several
     images,             # `Images` to train on, at most 5,000 of which are shown
 ):

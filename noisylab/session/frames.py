@@ -37,7 +37,7 @@ class Frame:
     restored: np.ndarray | None     # p×H×W×C uint8, D(f(T(x))); None without a decoder
     ops: tuple                      # p texts, the operations of T
     noise: np.ndarray | None        # C×C float32, injected P(given | true); None where nothing was injected
-    undone: dict | None = None      # operation → (images, error before, error after), see `restoration_errors`
+    restoration_errors: dict | None = None  # operation → (images, error before, error after), see `restoration_errors`
     xy: np.ndarray | None = None    # s×2 float16, the map, once it is made
     believed: np.ndarray | None = None  # C×C float32, P(given | true) as the method estimates it, where it does
 
@@ -69,7 +69,7 @@ class Frames:
         return fs[max(0, bisect_right([f.epoch for f in fs], epoch) - 1)]
 
     def newest(self,
-        field: str,     # of `Frame`, one that some frames lack: 'xy', 'undone'
+        field: str,     # of `Frame`, one that some frames lack: 'xy', 'restoration_errors'
         epoch: float,
     ) -> tuple:         # (its epoch, its value), or (None, None)
         "The newest value of `field` at `epoch`, or the first one."
@@ -164,7 +164,8 @@ def save_frames(
     for f in frames:
         names = {k: id(v) for k, v in f.arrays().items()}
         stored |= {i: getattr(f, k) for k, i in names.items()}
-        said.append(dict(epoch=f.epoch, step=f.step, record=f.record, ops=f.ops, undone=f.undone, arrays=names))
+        said.append(dict(epoch=f.epoch, step=f.step, record=f.record, ops=f.ops, arrays=names,
+                         restoration_errors=f.restoration_errors))
     short = {i: f'a{k}' for k, i in enumerate(stored)}
     for d in said: d['arrays'] = {k: short[i] for k, i in d['arrays'].items()}
     text = json.dumps(dict(every=frames.every, classes=watched.classes, frames=said))

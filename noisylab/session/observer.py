@@ -131,7 +131,7 @@ class FrameRecorder:
             f = make_frame(tr, tr.latest, self.pinned, self.frames[-1] if len(self.frames) else None)
             if self.mapper: self.map = self.mapper(tr.latest.features[self.watched.shown], self.map)
             xy = None if self.map is None else self.map.astype(np.float16)
-            self.frames.add(replace(f, undone=restoration_errors(tr), xy=xy))
+            self.frames.add(replace(f, restoration_errors=restoration_errors(tr), xy=xy))
         if tr.out and len(self.frames) and (tr.epoch % tr.checkpoint_every == 0 or tr.epoch == tr.spec.epochs):
             save_frames(tr.out/'frames.npz', self.frames, self.watched)
 
@@ -149,7 +149,7 @@ class Observer:
         self.frames, self.latest, self.watched, self.trainer = Frames(memory), None, None, None
         self.map = None, None       # epoch, and s×2 positions
         self._pinned, self._lock = None, RLock()    # the lock: for `latest`, which two threads replace
-        self._start = self._looked = self._undone_at = self._undone_cost = 0.
+        self._start = self._looked = self._errors_at = self._errors_cost = 0.
         self._cost, self._drawn = None, None    # seconds of a look; what the newest pictures depend on
 
     @property
@@ -181,9 +181,9 @@ class Observer:
         elif self._drawn != (now := self._drawing())[0]:
             drawn, pinned = now
             new = pinned_views(tr, pinned)
-            with self._lock: self.latest = replace(self.latest, pinned=pinned, undone=None, **new)
+            with self._lock: self.latest = replace(self.latest, pinned=pinned, restoration_errors=None, **new)
             self._drawn = drawn
-        if self.latest.undone is None: self._put(tr.step, undone=restoration_errors(tr))
+        if self.latest.restoration_errors is None: self._put(tr.step, restoration_errors=restoration_errors(tr))
 
     def add(self,
         seen: Snapshot,             # of this moment
@@ -199,13 +199,13 @@ class Observer:
             def made(xy): self.take_map(f.epoch, f.step, xy)
             self.mapper.ask(self, seen.features[self.watched.shown], made, lambda: self.map[1])
 
-    def undo(self):
+    def measure_restorations(self):
         "Measure the restoration errors of the newest frame, if it is time."
         start = time.perf_counter()
-        if start - self._undone_at < 100*self._undone_cost: return
-        self._put(self.trainer.step, undone=restoration_errors(self.trainer))
-        self._undone_at = time.perf_counter()
-        self._undone_cost = self._undone_at - start
+        if start - self._errors_at < 100*self._errors_cost: return
+        self._put(self.trainer.step, restoration_errors=restoration_errors(self.trainer))
+        self._errors_at = time.perf_counter()
+        self._errors_cost = self._errors_at - start
 
     def take_map(self,
         epoch: float,

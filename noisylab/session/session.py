@@ -120,7 +120,7 @@ class Session(RunView):
         return RunProgress(step/n, tr.spec.epochs, step, steps, speed, left)
 
     @property
-    def now(self) -> Spec:
+    def current_spec(self) -> Spec:
         "The spec with all changes so far."
         return check_change(self.spec, self._method(), self._changes(), {})
 
@@ -368,4 +368,4 @@ class Session(RunView):
         if tr.latest: o.add(tr.latest)
         r.end_epoch()
         if tr.latest:
-            with r.giving_way('look'): o.undo()
+            with r.giving_way('look'): o.measure_restorations()

@@ -71,8 +71,8 @@ class TrackSamples:
 def hold_run(
     folder: Path,   # of a run
 ):
-    "A context in which nobody else trains in the run's folder."
-    return hold_alone(folder/'.lock', 'another process, or a run in this one that has not ended, trains here')
+    "A context in which no other process trains in the run's folder."
+    return hold_alone(folder/'.lock', 'another process trains in this folder')
 
 class Checkpointer:
     "Saves the trainer to its run folder: every few epochs, when it is stopped, and at its end; alone in that folder."
@@ -131,7 +131,7 @@ def result_row(
     final = max(b for b, p in zip(tr.bounds, tr.phases) if p.restart or b == 0)     # where the last network begins
     acc = [a for e, a in curve if e > final] or [curve[-1][1]]
     known = [a for a in acc if a is not None]       # true labels may have become known on the way
-    last, best = tr.history[-1], max(known) if known and d.tested else None
+    last, best = tr.history[-1], max(known) if known and d.has_trusted_test else None
     T = {k: v for k, v in tr.method.learned().items() if k == 'T'}
     row = dict(data=d.loaded.name, noise=sp.noise, rate=sp.rate, method=sp.method, epochs=tr.epoch, seed=sp.seed,
                n_train=len(d.fit_index), best=best, last=acc[-1], seconds=round(tr.seconds, 1),

@@ -32,7 +32,7 @@ def training_state(
         images |= {k: v.origin() for k, v in dict(train=d.loaded, test=d.test).items() if v is not None}
     return dict(spec=asdict(tr.spec), images=images, epoch=tr.epoch, step=tr.step, in_epoch=tr.in_epoch,
                 n_seen=tr.n_seen, seconds=tr.seconds, sums=tr.sums, history=tr.history, events=tr.events,
-                aim=dict(lr=float(take.lr), scalars={k: float(v) for k, v in take.scalars.items()}),
+                step_inputs=dict(lr=float(take.lr), scalars={k: float(v) for k, v in take.scalars.items()}),
                 checksum=checksum(tr.labels.cpu().numpy()), checkpoint_every=tr.checkpoint_every,
                 temperature=calibration_temperature(tr),
                 method=tr.method.state(), net=tr.net.state_dict(), opt=tr.optimizer.state_dict(), first=tr.first,
@@ -54,7 +54,7 @@ def new_run_folder(
 
 # What a checkpoint must hold, each of its kind
 CHECKPOINT_CONTENT = dict(spec=dict, epoch=int, step=int, in_epoch=int, n_seen=int, seconds=float, sums=dict,
-                          history=list, events=list, aim=dict, checksum=str, method=dict, net=dict, opt=dict)
+                          history=list, events=list, step_inputs=dict, checksum=str, method=dict, net=dict, opt=dict)
 
 def read_checkpoint(
     folder: str | Path,             # of a run
@@ -156,7 +156,7 @@ def restore_state(
     for k in ('epoch', 'step', 'in_epoch', 'n_seen', 'seconds', 'history', 'events'): setattr(tr, k, st[k])
     tr.take_step.forget()
     tr.take_step.sums = {k: v.to(device) for k, v in st['sums'].items()}
-    tr.take_step.aim(**st['aim'])
+    tr.take_step.prepare(**st['step_inputs'])
     tr.method.stage, first = tr.phase, st.get('first')
     if first: tr.first = {k: v.to(device) for k, v in first.items()}
     if st.get('tracker'): tr.tracker.load_state_dict(st['tracker'])

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from ..data.images import Images
 from ..errors import UserError
-from .batches import augmented_views, see_features
+from .batches import augmented_views, images_to_train
 from ..metrics.memorization import SampleViews, describe_collapse, entropy, count_in_use, memorization_shares
 from .step import evaluation_mode
 
@@ -31,7 +31,7 @@ def _piece(trainer, side):
 @contextmanager
 def _asked(trainer):
     "A context in which no other thread uses the network that is evaluated."
-    with trainer.lock, trainer.random(2), evaluation_mode(trainer.evaluated) as net: yield net
+    with trainer.lock, trainer.random('evaluation'), evaluation_mode(trainer.evaluated) as net: yield net
 
 def network_outputs(
     trainer,                # a `Trainer`
@@ -108,7 +108,7 @@ def score_images(
     if images.classes != trainer.data.loaded.classes: raise UserError(
         f'{images.name} has the classes {", ".join(images.classes)[:80]}, the run has '
         f'{", ".join(trainer.data.loaded.classes)[:80]}; expected images of the same classes')
-    if images.features is None: images = see_features(images, trainer.spec)
+    if images.features is None: images = images_to_train(images, trainer.spec)
     if (images.features is None) != (trainer.data.train.features is None): raise UserError(
         f'{images.name}: the run looks at {"pixels" if images.features is not None else "features"}; expected images '
         f'{"without" if images.features is not None else "with"} features')
@@ -186,7 +186,8 @@ def measure_epoch(
         clean = d.test.labels if d.test.true is None else d.test.true
         hit = percent_equal(seen['logits'].argmax(1), clean.to(tr.spec.device))
     val = network_outputs(tr, d.train, d.val_index) if len(d.val_index) else None
-    val_acc = percent_equal(val['logits'].argmax(1), tr.labels[d.val_index]) if val else None if d.tested else hit
+    val_acc = percent_equal(val['logits'].argmax(1), tr.labels[d.val_index]) if val else None
+    if not val and not d.has_trusted_test: val_acc = hit
     classes = count_in_use(torch.bincount(seen['logits'].argmax(1).cpu(), minlength=C))
     mean_p = seen['logits'].softmax(1).mean(0).cpu()
     scalars = tr.take_step.scalars
@@ -198,7 +199,7 @@ def measure_epoch(
     own, shares = describe_learned(tr)
     rec = dict(epoch=tr.epoch + 1, stage=tr.phases[tr.phase].name, step=tr.step, seconds=round(tr.seconds, 3),
                images_per_s=images_per_s, lr=lr, alpha=alpha, loss=terms.pop('loss'), terms=terms,
-               test_acc=hit if d.tested else None, val_given=val_acc,
+               test_acc=hit if d.has_trusted_test else None, val_given=val_acc,
                **memorization_shares(pred.cpu().numpy(), given.cpu().numpy(), true),
                **shares, classes_predicted=classes, clusters_used=used, entropy=entropy(mean_p),
                warnings=describe_collapse(classes, C, used, K, alpha))

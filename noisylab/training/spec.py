@@ -106,7 +106,7 @@ class Spec:
     eval_every: int = 1             # epochs between evaluations
     watch: int = 2000               # training images watched for memorization
     device: str = 'auto'            # 'cpu', 'cuda', 'cuda:1', 'mps'
-    precision: str = 'auto'         # of training steps: 'fp32' or 'bf16' (autocast), see "Precision" below
+    precision: str = 'auto'         # of training steps: 'fp32' or 'bf16' (autocast), see `training.environment`
     engine: str = 'auto'            # how steps are taken: 'eager', 'graph', 'compiled', see `noisylab.training.step`
     workers: int | None = None      # processes that read pictures ahead, where these stay on disk; None: by the cores
     callbacks: tuple = ()           # 'module:name' texts, see `noisylab.training.callbacks`

@@ -136,15 +136,15 @@ class TrainStep:
     ):
         self.net, self.method, self.optimizer, self.batch, self.precision = net, method, optimizer, batch, precision
         self.device = net.mean.device
-        self.fast = torch.compile(net, dynamic=False) if compiled else net
-        self.lr, self.scalars, self.sums, self.began = self._zero(), {}, {}, None
+        self.compiled_net = torch.compile(net, dynamic=False) if compiled else net
+        self.lr, self.scalars, self.sums, self.summed_form = self._zero(), {}, {}, None
         self.average, self.averaged, self.share = average, averaged_net(net) if average else None, self._zero()
         self.seed = None    # of what network and method draw in the next step; None: they draw nothing
         self.forget()
 
     def _zero(self): return torch.zeros((), device=self.device)
 
-    def aim(self,
+    def prepare(self,
         lr: float,
         scalars: dict,      # of the method
         step: int = 0,      # steps done; the average follows the weights closely in the first ones
@@ -160,7 +160,7 @@ class TrainStep:
         "The whole step on the device: forward, backward, optimizer."
         random = nullcontext() if self.seed is None else seeded(self.seed)
         with deterministic_cudnn(), autocast(self.device, self.precision), random:
-            terms = self.method.terms(self.fast if len(b.index) == self.batch else self.net, b, self.scalars)
+            terms = self.method.terms(self.compiled_net if len(b.index) == self.batch else self.net, b, self.scalars)
         terms = _named(terms, self.method)
         loss = sum(self.scalars[f'w_{k}']*v if f'w_{k}' in self.scalars else v for k, v in terms.items())
         for k, v in (terms | {'loss': loss}).items():
@@ -182,7 +182,7 @@ class TrainStep:
     def clear(self):
         "Begin new sums; of other terms, where the method's form has changed."
         form = self.method.form()
-        if form != self.began: self.sums, self.began = {}, form; return self.forget()
+        if form != self.summed_form: self.sums, self.summed_form = {}, form; return self.forget()
         for v in self.sums.values(): v.zero_()
 
 # %% ../../nbs/05_training/05_step.ipynb #c6066359
@@ -258,7 +258,7 @@ class StepRecording:
     def _fail(self, e):
         "Stop recording for good, and warn why."
         step, why = self.step, f'{type(e).__name__}: {(str(e).splitlines() or [""])[0]}'
-        step.failed, step.fast, self.inputs = why, step.net, None
+        step.failed, step.compiled_net, self.inputs = why, step.net, None
         step.optimizer.zero_grad(set_to_none=True)
         self.tape.clear()
         warnings.warn(f'a step of {type(step.method).__name__} cannot be recorded as a CUDA graph or replayed '

@@ -27,8 +27,8 @@ from ..methods.base import Batch, TrainPredictions, phase_bounds, make_method
 from ..metrics.memorization import SampleViews
 from ..metrics.tracker import Tracker
 from ..models.random_numbers import seeded
-from ..models.robust_net import FeatureTap, memory_format, see_images, split_weights
-from .batches import Batches, FeatureBatches, prepare_data
+from ..models.robust_net import FeatureTap, memory_format, show_images, split_weights
+from .batches import Batches, FeatureBatches, images_per_epoch, prepare_data
 from .callbacks import Checkpointer, Progress, Recorder, TrackSamples
 from .callbacks import hold_run, make_callbacks, notify, result_row, write_history, write_result
 from .checkpoint import load_handed_over, new_run_folder, read_checkpoint, restore_state
@@ -85,14 +85,13 @@ class Trainer:
         mean, std = images.stats(self.data.workers)
         make = net_maker(spec, self.method, images.shape, C, mean, std, net, parts.get('layer'), images.features)
         self.net = self.method.build(make)
-        see_images(self.net, images)
+        show_images(self.net, images)
         self.net.to(spec.device, memory_format=memory_format(self.net, spec.device))
         self.foreign |= spec.engine == 'eager' and any(isinstance(m, FeatureTap) for m in self.net.modules())
         self.optimizer = make_optimizer(spec, self.net, self.method, own_optimizer)
         self.take_step = make_step(spec.engine, self.net, self.method, self.optimizer, spec.batch, spec.precision,
                                    spec.average or self.method.average)
-        n = len(self.data.fit_index)
-        self.steps_per_epoch = -(-(n - (n % spec.batch == 1))//spec.batch)
+        self.steps_per_epoch = -(-images_per_epoch(len(self.data.fit_index), spec.batch)//spec.batch)
         own_schedule = parts.get('lr_schedule') or named_schedule(spec.schedule)
         self.lr_schedule = LRSchedule(self.phases, self.bounds, self.steps_per_epoch, spec.lr, spec.schedule,
                                       spec.warmup, own_schedule)
@@ -149,11 +148,12 @@ class Trainer:
     @property
     def evaluated(self) -> nn.Module: return self.take_step.averaged or self.net    # what is evaluated and predicts
 
-    def seed(self, use: int = 0) -> int | None:     # 0: for a step, 1: what is done between steps, 2: evaluation
+    def seed(self, use: str = 'step') -> int | None:    # or 'between' steps, or 'evaluation': each draws its own
         "Seed of the random numbers that somebody else's code draws; None: nothing draws any."
-        return (use << 60) + self.spec.seed*1_000_003 + self.step if self.foreign else None
+        if not self.foreign: return None
+        return (('step', 'between', 'evaluation').index(use) << 60) + self.spec.seed*1_000_003 + self.step
 
-    def random(self, use: int = 1):
+    def random(self, use: str = 'between'):
         "Within, random numbers that somebody else's code draws follow from the run's seed."
         return seeded(self.seed(use)) if self.foreign else nullcontext()
 
@@ -206,7 +206,7 @@ class Trainer:
             try:
                 if self.feed is None: self._begin_batches()
                 idx, *views = next(self.feed)
-                self.take_step.aim(self.lr, self.method.scalars(self.t), self.step)
+                self.take_step.prepare(self.lr, self.method.scalars(self.t), self.step)
                 self.take_step.seed = self.seed()
                 self.take_step(Batch(idx, self.labels[idx], *views))
                 self.step += 1; self.in_epoch += 1; self.n_seen += len(idx)
@@ -294,7 +294,7 @@ class Trainer:
     ) -> Predictions:
         "Labels and probabilities for images, as the network stands now."
         d = self.data.loaded
-        with self.lock, self.random(2):
+        with self.lock, self.random('evaluation'):
             known = Classifier(self.evaluated, d.shape, d.classes, self.epoch, self.spec.epochs, self.spec.backbone,
                                calibration_temperature(self))
             return predict(known, images)

@@ -328,16 +328,16 @@ def noise_figure(
 
 # %% ../../nbs/08_viz/02_figures.ipynb #74c142b7
 def operations_figure(
-    undone: dict | None,        # operation → (images, mean squared error before, after), pixels in 0..1
+    errors: dict | None,        # operation → (images, mean squared error before, after), pixels in 0..1
     height: int = 320,          # px
 ):
     "The error that each augmentation operation makes, and what of it is left after the network has restored the image."
     go = plotly_objects()
     fig = go.Figure()
-    if not undone: return apply_style(write_centered(fig, 'no decoder: nothing is restored'), height)
-    names = sorted(undone, key=lambda o: undone[o][1])
+    if not errors: return apply_style(write_centered(fig, 'no decoder: nothing is restored'), height)
+    names = sorted(errors, key=lambda o: errors[o][1])
     for i, (label, c) in enumerate((('augmented', 4), ('restored', 0)), 1):
-        fig.add_bar(y=names, x=[undone[o][i] for o in names], name=label, orientation='h', marker_color=series_color(c),
+        fig.add_bar(y=names, x=[errors[o][i] for o in names], name=label, orientation='h', marker_color=series_color(c),
                     hovertemplate='%{x:.4f}')
     fig.update_xaxes(title_text='mean squared error with the original (pixels 0 to 1)').update_yaxes(showgrid=False)
     return apply_style(fig, max(height, 34*len(names) + 90), barmode='group', bargap=.25, hovermode='y unified',

@@ -90,12 +90,12 @@ def make_timeline(
     if w.images is not None:
         said = 'Given label, what the network suggests, and the truth.'
         res.append(TimelineView('Label issues', [doubted(f) for f in fs], True, said))
-    known = [f.undone for f in fs if f.undone]
+    known = [f.restoration_errors for f in fs if f.restoration_errors]
     if known:
         worst = 1.05*max(max(v[1:]) for u in known for v in u.values())
         last, figs = known[0], []
         for f in fs:
-            last = f.undone or last
+            last = f.restoration_errors or last
             figs.append(operations_figure(last).update_xaxes(range=[0, worst]))
         res.insert(-2, TimelineView('How well each operation is undone', figs))
     run = RecordedRun(frames, w, history or [f.record for f in frames if f.record])

@@ -183,8 +183,8 @@ def _doubted(run, frame):
     return {i: f'doubt {d:.1%}' for i, d in zip(at, doubt)} or 'the network agrees with every label'
 
 def _operations(run, frame):
-    if not frame.undone: return 'no decoder: nothing is restored'
-    return {op: errors for op, (_, *errors) in sorted(frame.undone.items(), key=lambda o: o[1][1])}
+    if not frame.restoration_errors: return 'no decoder: nothing is restored'
+    return {op: errors for op, (_, *errors) in sorted(frame.restoration_errors.items(), key=lambda o: o[1][1])}
 
 VIEWS = dict(
     accuracy=View('Test accuracy', _accuracy, 'lines', percent=True, compare=True,
