@@ -9,8 +9,8 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 CHROMIUM = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
             '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage']
 
-ONCE = set('augment bad_input cifar100 clothing data device fuzz hostile issue_kinds noise precision repo report '
-           'site tracker wheel'.split())
+ONCE = set('augment bad_input cifar100 clothing data device fuzz hostile issue_kinds noise precision processes repo '
+           'report site tracker wheel'.split())
 
 def pytest_collection_modifyitems(items):
     "What trains nothing, or says itself in which precision, is marked `once`: see `make test`."

@@ -1,5 +1,5 @@
 """What a person sees and does on the page of the lab, in a real browser but without JupyterLab."""
-import time
+import csv, io, time
 import pytest
 
 pytest.importorskip('anywidget')
@@ -119,6 +119,69 @@ def test_a_run_that_is_done_trains_on(lab, page):
         page.locator('.nl-fork').click()
         until(lambda: len(lab.runs) == 2 and lab.shown.progress.epochs == 7)
         until(lambda: [c['do'] for c in lab.commands] == ['set', 'start', 'train_on', 'fork'])
+
+def saved(page, view, kind):
+    "What the menu of a card saves, as bytes; opened and closed by keyboard."
+    card = page.locator(view)
+    card.locator('.nl-dots').first.focus()
+    page.keyboard.press('Enter')
+    with page.expect_download() as got: card.get_by_role('button', name=f'as {kind}').click()
+    page.keyboard.press('Escape')
+    assert not card.locator('.nl-menubox:visible').count()
+    return open(got.value.path(), 'rb').read()
+
+def table(page, view): return list(csv.reader(io.StringIO(saved(page, view, 'a table').decode(), newline='')))
+
+def test_every_card_is_saved_as_it_is_shown_and_curves_are_looked_at_closely(lab, page):
+    from PIL import Image
+    with lab_page(lab) as url:
+        page.goto(url)
+        run = lab.start()
+        until(lambda: len(run.history) > 12)
+        lab.do(dict(do='pause'))
+        page.locator('.noisylab[data-status=paused]').wait_for()
+        until(lambda: lab.widget.frames and lab.widget.frames[0]['epoch'] >= run.history[-1]['epoch'])
+        until(lambda: len(lab.widget.curves[0]['epoch']) == len(run.history)); page.wait_for_timeout(600)
+        head, *rows = table(page, '[data-view=accuracy]')
+        assert head == ['epoch', lab.runs.name(run)] and len(rows) == len(run.history)
+        last = run.history[-1]
+        assert [float(v) for v in rows[-1]] == pytest.approx([last['epoch'], last['test_acc']], rel=1e-3)
+        head, *rows = table(page, '.nl-mapcard')
+        names = {str(i): k for k, i in enumerate(run.watched.index)}
+        assert len(rows) == 100 and {'image', 'x', 'y', 'given', 'true'} <= set(head)
+        given = {r[head.index('image')]: r[head.index('given')] for r in rows}
+        assert all(run.watched.classes[run.latest.given[names[i]]] == g for i, g in given.items())
+        head, *rows = table(page, '.nl-restcard')
+        assert len(rows) == len(run.latest.pinned) and 0 < float(rows[0][head.index('mean absolute error')]) < 1
+        assert len(table(page, '[data-view=operations]')) > 3
+        page.get_by_role('tab', name='Noise').click()
+        head, *rows = table(page, '[data-view=believed]')
+        assert len(rows) == 10 and all(len(r) == 11 for r in rows)
+        believed = sum(([float(v) for v in r[1:]] for r in rows), [])
+        assert believed == pytest.approx(lab.figure('believed').data[0].z.ravel().tolist(), rel=1e-3)
+        page.get_by_role('tab', name='Labels').click()
+        assert sum(float(v) for r in table(page, '[data-view=losses]')[1:] for v in r[2:]) == len(run.watched.index)
+        page.get_by_role('tab', name='Restoration').click()
+        for view in ('[data-view=accuracy]', '.nl-mapcard', '.nl-restcard'):
+            im, b = Image.open(io.BytesIO(saved(page, view, 'a picture'))), box(page, f'{view} .nl-plot')
+            assert im.width >= 2*b['width'] and im.height > 2*b['height']
+            assert len(im.convert('RGB').getcolors(1 << 20)) > 9, 'empty'
+
+        shot = lambda: page.locator('[data-view=changes] canvas').evaluate('c => c.toDataURL()')
+        plain, b = shot(), box(page, '[data-view=accuracy] .nl-plot')       # a drag zooms all curves
+        go = lambda x: page.mouse.move(b['x'] + x*b['width'], b['y'] + b['height']/2)
+        go(.5); page.mouse.down(); go(.7); go(.8); page.mouse.up(); go(.6)
+        page.locator('.nl-zoomed').wait_for(); page.wait_for_timeout(200)
+        assert lab.widget.at == -1, 'a drag is no click'
+        close = shot()
+        page.mouse.dblclick(b['x'] + .6*b['width'], b['y'] + b['height']/2)
+        page.locator('.noisylab:not(.nl-zoomed)').wait_for()
+        page.mouse.move(0, 0); page.wait_for_timeout(500)
+        assert close != plain == shot() and lab.widget.at == -1, 'all as before'
+        page.locator('[data-view=accuracy] .nl-dots').click()
+        page.locator('[data-view=accuracy] .nl-smooth').check(); page.mouse.move(0, 0); page.wait_for_timeout(200)
+        assert shot() != plain
+        assert not page.seen['errors']
 
 TEXT = ('.nl-preset b', '.nl-tile span', '.nl-row label', '.nl-row output', '.nl-note', 'legend', '.nl-speed',
         '.nl-when', '.nl-tabs button', '.nl-key', '.nl-name', '.nl-hint', '.nl-help', '.nl-status', '.nl-start')

@@ -22,7 +22,7 @@ from .controls import CONTROL_GROUPS, list_controls
 from ..session.frames import Frame, WatchedImages
 from ..session.tracked import TrackedRun
 from ..session.view import RunView
-from ..viz.style import PALETTE, SYMBOLS
+from ..viz.style import PALETTE, SCALE, SYMBOLS
 from ..viz.views import VIEWS, View, compute_view
 
 # %% ../../nbs/09_lab/03_widget.ipynb #2784bec4
@@ -200,7 +200,7 @@ class LabWidget(ThreadSafeWidget):
     def __init__(self, presets=(), views: dict[str, View] = VIEWS, **kw):
         cards = [dict(name=k, title=v.title, kind=v.kind, hint=v.hint, percent=v.percent, compare=v.compare,
                       wide=v.wide, tab=v.tab, names=list(v.names), colors=list(v.colors)) for k, v in views.items()]
-        look = dict(palette=list(PALETTE), symbols=list(SYMBOLS), controls=list_controls(), views=cards,
-                    groups=[list(g) for g in CONTROL_GROUPS],
+        look = dict(palette=list(PALETTE), symbols=list(SYMBOLS), scale=list(SCALE), views=cards,
+                    controls=list_controls(), groups=[list(g) for g in CONTROL_GROUPS],
                     presets=[{k: v for k, v in p.items() if k != 'spec'} for p in presets])
         super().__init__(fixed=look, **kw)

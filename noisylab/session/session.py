@@ -28,6 +28,7 @@ from .observer import Observer
 from .requests import Requests, fulfil
 from .view import LossCurve, Messages, RunProgress, RunView, Speed
 from ..training.checkpoint import load_handed_over, read_checkpoint
+from ..training.processes import several_processes
 from ..training.evaluation import Interrupted
 from ..training.spec import Spec, check_change, relocate_spec
 from ..training.parts import read_request
@@ -72,6 +73,7 @@ class Session(RunView):
         mapper=None,                    # makes the map, see `metrics.embedding.Mapper`; None: no map
         **more,                         # fields of `Spec`, and parts of a `Trainer`: `train`, `net`, `callbacks`, …
     ):
+        if several_processes(): raise UserError('a Session steers a training in one process; in several use Trainer')
         spec, parts = read_request(spec, ('n_map', 'n_pinned', 'memory', 'mapper'), **more)
         for k, v, least in (('n_map', n_map, 1), ('n_pinned', n_pinned, 0), ('memory', memory, 1)):
             if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least:

@@ -21,6 +21,7 @@ from ..errors import UserError
 from ..methods.base import Batch, Method
 from ..models.random_numbers import seeded
 from ..models.robust_net import RobustNet
+from .processes import Processes, SharedNet
 from .spec import OWN_PREFIX, Spec
 
 # %% ../../nbs/05_training/05_step.ipynb #e9302629
@@ -124,6 +125,7 @@ class TrainStep:
     "Terms, their weighted sum, its gradient, the optimizer's step."
     failed = None       # why steps are not recorded although they were to be
     recording = None    # a `StepRecording`, see below; None: each step is taken eagerly
+    processes = None    # `Processes` that take the step together; None: there is only this one
 
     def __init__(self,
         net: RobustNet,
@@ -160,13 +162,16 @@ class TrainStep:
         "The whole step on the device: forward, backward, optimizer."
         random = nullcontext() if self.seed is None else seeded(self.seed)
         with deterministic_cudnn(), autocast(self.device, self.precision), random:
-            terms = self.method.terms(self.compiled_net if len(b.index) == self.batch else self.net, b, self.scalars)
+            net = self.compiled_net if len(b.index) == self.batch else self.net
+            if self.processes: net = SharedNet(net, self.processes, self.seed)
+            terms = self.method.terms(net, b, self.scalars)
         terms = _named(terms, self.method)
         loss = sum(self.scalars[f'w_{k}']*v if f'w_{k}' in self.scalars else v for k, v in terms.items())
         for k, v in (terms | {'loss': loss}).items():
             self.sums.setdefault(k, self._zero()).add_(v.detach(), alpha=len(b.index))
         self.optimizer.zero_grad(set_to_none=True)
         with deterministic_cudnn(): loss.backward()
+        if self.processes: self.processes.average_gradients(self.net)
         with random: self.method.on_step(); self.optimizer.step()
         if self.averaged is not None: update_average(self.averaged, self.net, self.share)
 
@@ -274,8 +279,10 @@ def make_step(
     batch: int,     # images in a full batch
     precision: str = 'fp32',
     average: float = 0.,    # decay of a moving average of the weights
+    processes: Processes | None = None,     # that take the step together; none of it is recorded then
 ) -> TrainStep:
     "The step that `engine` asks for."
     step = TrainStep(net, method, optimizer, batch, precision, engine == 'compiled', average)
-    if engine != 'eager' and step.device.type == 'cuda': step.recording = StepRecording(step)
+    step.processes = processes
+    if engine != 'eager' and step.device.type == 'cuda' and not processes: step.recording = StepRecording(step)
     return step

@@ -28,7 +28,7 @@ from ..metrics.memorization import SampleViews
 from ..metrics.tracker import Tracker
 from ..models.random_numbers import seeded
 from ..models.robust_net import FeatureTap, memory_format, show_images, split_weights
-from .batches import Batches, FeatureBatches, images_per_epoch, prepare_data
+from .batches import Batches, FeatureBatches, epoch_order, images_per_epoch, prepare_data
 from .callbacks import Checkpointer, Progress, Recorder, TrackSamples
 from .callbacks import hold_run, make_callbacks, notify, result_row, write_history, write_result
 from .checkpoint import load_handed_over, new_run_folder, read_checkpoint, restore_state
@@ -38,6 +38,7 @@ from .evaluation import calibration_temperature, sample_views, score_images
 from .lr_schedule import LRSchedule, named_schedule
 from .parts import name_parts, read_request
 from .prediction import Classifier, Predictions, net_maker, predict
+from .processes import SharedBatches, join_processes, share_norms
 from .spec import LIVE_FIELDS, Spec, check_change, read_spec, relocate_spec
 from .step import make_optimizer, make_step
 
@@ -61,14 +62,20 @@ class Trainer:
         callbacks: Any = (),            # see `training.callbacks`
         out: str | Path | None = None,  # run folder; None: nothing is written
         checkpoint_every: int = 10,     # epochs
+        sync_norm: bool = True,         # in several processes: batch norm over the batch of all; False: of each
         **fields,                       # of `Spec`: epochs=30, noise='symmetric', rate=.8, …
     ):
-        spec, parts = read_request(spec, ('out', 'checkpoint_every'), train=train, test=test, net=net, layer=layer,
-                                   method=method, noise=noise, optimizer=optimizer, lr_schedule=lr_schedule, **fields)
+        spec, parts = read_request(spec, ('out', 'checkpoint_every', 'sync_norm'), train=train, test=test, net=net,
+                                   layer=layer, method=method, noise=noise, optimizer=optimizer,
+                                   lr_schedule=lr_schedule, **fields)
         self.out, self.checkpoint_every = new_run_folder(out, checkpoint_every), checkpoint_every
+        self.processes = join_processes(spec.device, spec.engine)       # None: there is only this one
+        self.leads = not self.processes or self.processes.leads         # does this one write files and show progress?
+        if not self.leads: self.out = None
         net, own_optimizer = parts.get('net'), parts.get('optimizer')
-        self.spec, self.data = prepare_data(name_parts(spec, parts), parts.get('train'), parts.get('test'),
-                                            parts.get('method'), parts.get('noise'))
+        with self.processes.in_turn() if self.processes else nullcontext():     # the first may download them
+            self.spec, self.data = prepare_data(name_parts(spec, parts), parts.get('train'), parts.get('test'),
+                                                parts.get('method'), parts.get('noise'))
         spec, images, C = self.spec, self.data.loaded, self.data.loaded.n_classes
         self.lock = RLock()
         self.epoch = self.step = self.in_epoch = self.n_seen = 0    # done so far; in the running epoch
@@ -87,10 +94,13 @@ class Trainer:
         self.net = self.method.build(make)
         show_images(self.net, images)
         self.net.to(spec.device, memory_format=memory_format(self.net, spec.device))
+        if self.processes:
+            self.processes.equalize(self.net)
+            if sync_norm: share_norms(self.net, self.processes)
         self.foreign |= spec.engine == 'eager' and any(isinstance(m, FeatureTap) for m in self.net.modules())
         self.optimizer = make_optimizer(spec, self.net, self.method, own_optimizer)
         self.take_step = make_step(spec.engine, self.net, self.method, self.optimizer, spec.batch, spec.precision,
-                                   spec.average or self.method.average)
+                                   spec.average or self.method.average, self.processes)
         self.steps_per_epoch = -(-images_per_epoch(len(self.data.fit_index), spec.batch)//spec.batch)
         own_schedule = parts.get('lr_schedule') or named_schedule(spec.schedule)
         self.lr_schedule = LRSchedule(self.phases, self.bounds, self.steps_per_epoch, spec.lr, spec.schedule,
@@ -114,6 +124,7 @@ class Trainer:
         root: str | Path | None = None,     # where the named datasets are now, if elsewhere
         workers: int | None = None,     # other than the run asked for
         checkpoint_every: int | None = None,    # epochs; None: as before
+        sync_norm: bool = True, # in several processes, see `Trainer`
         **parts,                # objects that the first `Trainer` was given
     ) -> 'Trainer':
         "Go on with a run from its last checkpoint, to the same numbers as if it had not stopped."
@@ -123,13 +134,14 @@ class Trainer:
             warnings.warn(f'{path} has no checkpoint yet: the run begins anew', stacklevel=2)
             asked = {} if workers is None else dict(workers=workers)
             spec = relocate_spec(vars(read_spec(path)) | asked, device, data, root)
-            return cls(spec, out=path, checkpoint_every=checkpoint_every or 10, **parts)
+            return cls(spec, out=path, checkpoint_every=checkpoint_every or 10, sync_norm=sync_norm, **parts)
         st = read_checkpoint(folder)
         spec = relocate_spec(st['spec'] | ({} if workers is None else dict(workers=workers)), device, data, root)
         if parts.get('train') is None: parts |= load_handed_over(st, data, root)
-        tr = rebuild_trainer(spec, cls, checkpoint_every=checkpoint_every or st['checkpoint_every'] or 10, **parts)
+        tr = rebuild_trainer(spec, cls, checkpoint_every=checkpoint_every or st['checkpoint_every'] or 10,
+                             sync_norm=sync_norm, **parts)
         restore_state(tr, st)
-        tr.out = Path(folder).absolute()
+        tr.out = Path(folder).absolute() if tr.leads else None
         return tr
 
     # Where it stands
@@ -160,7 +172,7 @@ class Trainer:
     # Training
     def fit(self, progress: bool = True) -> dict:   # the row, see `result`; {} if nothing was measured yet
         "Train to the end, with a progress bar or without one."
-        bar = [Progress()] if progress else []
+        bar = [Progress()] if progress and self.leads else []
         self.callbacks += bar
         try:
             for _ in self.steps(): pass
@@ -176,7 +188,7 @@ class Trainer:
         self.stopped = False
         try:
             notify(self.callbacks, 'on_start', self)
-            while not self.done and not self.stopped:
+            while not self.done and not self._stops():
                 start = time.perf_counter()
                 if self.in_epoch < self.steps_per_epoch: self._take_step()  # else the last evaluation was given up
                 over = self.in_epoch == self.steps_per_epoch
@@ -199,6 +211,10 @@ class Trainer:
     def stop(self):
         "Stop after the step that is running; asking for more steps goes on from there."
         self.stopped = True
+
+    def _stops(self):       # one process is enough; in all of them after the same step
+        if self.processes: self.stopped = self.processes.any(self.stopped)
+        return self.stopped
 
     def _take_step(self):
         with self.lock:
@@ -225,15 +241,21 @@ class Trainer:
             self.take_step.clear()
             self.begun = self.epoch
         self.net.train()
-        order = self.method.order(d.fit_index, self.epoch, sp.seed)
+        order = epoch_order(d.fit_index, sp.seed, self.epoch, self.method.order(d.fit_index, self.epoch, sp.seed))
+        if self.processes:
+            whole = order[:images_per_epoch(len(order), sp.batch)]
+            self.feed = SharedBatches(self.processes, whole, sp.batch, self.in_epoch, self._feed)
+        else: self.feed = self._feed(order, sp.batch, self.in_epoch*sp.batch)
+
+    def _feed(self, order, batch, start):
+        "Batches of the images at the places `order`, from position `start`."
+        sp, d = self.spec, self.data
         if d.train.features is not None:
-            self.feed = FeatureBatches(d.train, d.fit_index, sp.batch, sp.seed, self.epoch, sp.device,
-                                       self.in_epoch*sp.batch, order, self.method.views)
-            return
+            return FeatureBatches(d.train, order, batch, sp.seed, self.epoch, sp.device, start, order,
+                                  self.method.views)
         strong = self.strong if {'strong', 'strong2'} & {*self.method.views} else None
-        self.feed = Batches(d.train, d.fit_index, sp.batch, self.weak, strong, sp.seed, self.epoch, sp.device,
-                            self.in_epoch*sp.batch, workers=d.workers, order=order,
-                            twice='strong2' in self.method.views)
+        return Batches(d.train, order, batch, self.weak, strong, sp.seed, self.epoch, sp.device, start,
+                       workers=d.workers, order=order, twice='strong2' in self.method.views)
 
     def _restart(self):
         "Go back to the first weights; the optimizer forgets."
@@ -318,7 +340,8 @@ class Trainer:
         with self.lock: return result_row(self)
 
     def save(self, folder: str | Path | None = None):
-        "Write the checkpoint and the history, to the run folder or another."
+        "Write the checkpoint and the history, to the run folder or another; of several processes the first does."
+        if not self.leads: return
         if folder is None: folder = self.out
         if folder is None: raise UserError('save(folder) needs a folder: this run was started without out=')
         folder = as_path(folder, 'folder')

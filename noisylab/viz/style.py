@@ -17,7 +17,8 @@ from ..errors import UserError
 PALETTE = ('#3f90da', '#ffa90e', '#bd1f01', '#832db6', '#94a4a2', '#a96b59', '#e76300', '#b9ac70', '#717581', '#92dadd')
 SYMBOLS = ('circle', 'square', 'diamond', 'triangle-up', 'cross', 'x', 'star', 'pentagon', 'triangle-down', 'hourglass')
 DASHES = ('solid', 'dash', 'dot', 'dashdot', 'longdash')
-SCALE = 'Cividis'                       # for numbers: from dark blue to yellow
+SCALE = ('#00224e', '#123570', '#3b496c', '#575d6d', '#707173', '#8a8678', '#a59c74', '#c3b369', '#e1cc55',
+         '#fee838')                     # for numbers, from low to high: cividis
 PALE = 'rgba(128, 128, 128, .35)'       # for what is not known
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 INK = dict(both='#757575', light='#24292f', dark='#dfe3e8')         # text; `both` can be read on white and on black

@@ -31,6 +31,12 @@ class Restorations {
       else if (d && this.f?.pins) { e.preventDefault(); e.stopPropagation(); this.point(Math.max(0, Math.min(this.f.pins.shape[0] - 1, (this.at ?? -d) + d))); }
     });
   }
+  get surfaces() { return [this.surface]; }
+  table() {
+    const f = this.f, p = f?.pins?.shape[0] || 0, o = p && bytesOf(f.pins.original), r = p && bytesOf(f.pins.restored), n = p && o.length / p;
+    const off = i => { let sum = 0; for (let k = i * n; k < (i + 1) * n; k++) sum += Math.abs(o[k] - r[k]); return +(sum / n / 255).toPrecision(4); };
+    return [['run', 'image', 'given', 'operations', 'mean absolute error'], ...Array.from({ length: p }, (_, i) => [f.name, this.number(i), f.im.classes[f.given[f.pins.places[i]]], f.pins.ops[i], r ? off(i) : null])];
+  }
   number(i) { return this.f.im.index[this.f.pins.places[i]]; }
   point(i) { this.at = i; this.app.light(i === null ? null : this.number(i)); this.tell(); }
   tell() {
@@ -79,8 +85,9 @@ class App {
     this.fixed = model.get('fixed');
     this.root = h('div', { class: 'noisylab' });
     el.append(this.root);
+    SCALE = this.fixed.scale.map(c => [1, 3, 5].map(i => parseInt(c.slice(i, i + 2), 16)));
     this.pal = { palette: this.fixed.palette, symbols: this.fixed.symbols };
-    this.time = { cursor: null, move: x => { this.time.cursor = x; for (const v of this.drawings) if (v.overTime) v.drawing.point(); }, go: x => { if (this.run()?.frames.length) this.scrub(Math.round(x)); } };
+    this.time = { cursor: null, part: null, drag: null, smooth: false, move: x => { this.time.cursor = x; for (const v of this.drawings) if (v.overTime) v.drawing.point(); }, zoom: part => { this.time.part = part; this.time.move(null); this.root.classList.toggle('nl-zoomed', !!part); }, go: x => { if (this.run()?.frames.length) this.scrub(Math.round(x)); } };
     this.view = { k: 1, x: 0, y: 0, move: false };
     this.build();
     for (const [name, f] of Object.entries({ state: () => this.state(), curves: () => this.curves(), images: () => this.images(), frames: () => this.frames(), picked: () => this.detail() })) {
@@ -205,16 +212,18 @@ class App {
     const tool = (text, name, f) => h('button', { class: 'nl-tool', type: 'button', 'aria-label': name, title: name, onclick: f }, text);
     const move = tool('✥', 'drag moves the map instead of drawing a lasso', () => { this.view.move = !this.view.move; move.setAttribute('aria-pressed', this.view.move); });
     const mapBox = this.card(this.stage, 'mapcard', heading('Map', 'Each point is a training image; images that the network sees alike lie together (t-SNE of its features). A click opens an image, a lasso all in it; Ctrl and wheel zooms.',
-      h('label', {}, 'colour ', this.by), h('label', { class: 'nl-beside' }, 'beside ', this.beside), h('span', { class: 'nl-tools' }, move, tool('+', 'zoom in', () => this.maps[0].zoom(1.5)), tool('−', 'zoom out', () => this.maps[0].zoom(1 / 1.5)), tool('○', 'all of the map', () => this.maps[0].zoom(0)))));
+      h('label', {}, 'colour ', this.by), h('label', { class: 'nl-beside' }, 'beside ', this.beside), h('span', { class: 'nl-tools' }, move, tool('+', 'zoom in', () => this.maps[0].zoom(1.5)), tool('−', 'zoom out', () => this.maps[0].zoom(1 / 1.5)), tool('○', 'all of the map', () => this.maps[0].zoom(0)), h('span', { class: 'nl-hold' }))));
     const pair = h('div', { class: 'nl-pair' }), sides = [h('div'), h('div', { hidden: true })];
     pair.append(...sides); mapBox.append(pair, this.key);
     this.sides = sides; this.names = sides.map(s => { const n = h('div', { class: 'nl-name' }); s.append(n); return n; });
     this.maps = sides.map((s, k) => new MapView(R, s, this.pal, this.view, (at, title, one) => this.choose(k, at, title, one), i => this.describe(k, i), i => this.light(i === null ? null : this.f[k].im.index[this.f[k].im.shown[i]])));
+    mapBox.querySelector('.nl-hold').replaceWith(saving(R, { title: 'Map', key: this.key, surfaces: this.maps.map(m => m.surface), table: () => this.mapTable() }));
     this.tabs = h('div', { class: 'nl-tabs', role: 'tablist', 'aria-label': 'beside the map' });
     this.side = this.card(this.stage, 'beside-map', this.tabs);
     const rest = h('section', { class: 'nl-restcard' });
     this.tab('Restoration').append(rest);
     this.restored = [0, 1].map(k => { const s = h('div', { class: 'nl-restbox', hidden: k > 0 }); rest.append(s); return Object.assign(new Restorations(R, s, this), { box: s }); });
+    rest.append(saving(R, { title: 'Restoration', surfaces: this.restored.map(r => r.surface), table: () => { const [a, b] = this.restored.map(r => r.table()); return [...a, ...b.slice(1)]; } }));
     this.one = h('div', { class: 'nl-one', hidden: true }); this.picked = h('div', { class: 'nl-picked' }, h('span', { class: 'nl-hint' }, 'Click an image anywhere, or draw a lasso on the map.'));
     this.tab('Images').append(this.one, this.picked);
     for (const v of views.slice(top)) this.makeView(v, v.kind === 'heat' ? 'matrix' : v.kind === 'pictures' ? 'suspects' : 'third', this.tab(v.tab));
@@ -226,8 +235,12 @@ class App {
     box.dataset.view = v.name; box.classList.toggle('nl-wide', v.wide);
     const make = { lines: () => new Lines(R, box, v.title, v.hint, this.time), areas: () => new Areas(R, box, v.title, v.hint, this.time), histogram: () => new Histogram(R, box, v.title, v.hint, v.names[0]),
       heat: () => new Heat(R, box, v.title, v.hint, v.names[1] || '', v.names[0] || '', (i, j) => this.cell(v, i, j)), bars: () => new Bars(box, v.title, v.hint, v.names), pictures: () => new Tiles(box, v.title, v.hint) };
+    const drawing = make[v.kind](), overTime = ['lines', 'areas'].includes(v.kind);
+    const more = !overTime ? [] : [v.kind === 'lines' ? h('label', { title: 'a mean that fades, of all curves; what was measured stays behind it' }, h('input', { type: 'checkbox', class: 'nl-smooth', onchange: e => { this.time.smooth = e.target.checked; for (const b of R.querySelectorAll('.nl-smooth')) b.checked = e.target.checked; this.time.move(null); } }), ' smooth') : null,
+      h('button', { class: 'nl-tool nl-whole', type: 'button', title: 'drag over a curve to see a part, double click to see all again', onclick: () => this.time.zoom(null) }, 'all epochs')];
+    (overTime ? box : drawing.head.firstChild).append(saving(R, drawing, ...more));
     const pal = this.pal.palette, colour = i => this.ink(pal[(v.colors.length ? v.colors[i % v.colors.length] : i) % pal.length]);
-    this.drawings.push({ ...v, colour, overTime: ['lines', 'areas'].includes(v.kind), drawing: make[v.kind]() });
+    this.drawings.push({ ...v, colour, overTime, drawing });
   }
 
   // ---- settings
@@ -378,7 +391,7 @@ class App {
       if (v.kind === 'histogram') v.drawing.show(Object.entries(there || {}).map(([name, { edges, counts }], i) => ({ name, edges, counts, colour: v.colour(i) })), note);
       else if (v.kind === 'heat') { const word = n => n === 'true' && f ? f.im.truth : n || ''; v.drawing.down = word(v.names[0]); v.drawing.across = word(v.names[1]); v.drawing.show(there && bytesOf(there, Float32Array), classes, note); }
       else if (v.kind === 'bars') v.drawing.show(there, note, v.colour);
-      else v.drawing.show(there ? there.places.map((place, i) => this.tile(0, place, 48, there.texts[i], there)) : [], note);
+      else v.drawing.show(there ? there.places.map((place, i) => this.tile(0, place, 48, there.texts[i], there)) : [], note, there && this.table(f, there.places, there.texts));
     }
     if (this.chosen) this.choose(this.chosen.k, this.chosen.at, this.chosen.title, null, false);
     else this.detail();
@@ -406,6 +419,14 @@ class App {
   facts(f, place) {      // what is known of a watched image: name → text
     const { im } = f, n = im.classes, t = im.true ? im.true[place] : -1;
     return { given: n[f.given[place]], [im.truth]: t < 0 ? 'not known' : n[t], predicted: n[f.pred[place]], loss: fmt(f.loss[place]), ...(f.cluster ? { cluster: String(f.cluster[place]) } : {}), image: String(im.index[place]) };
+  }
+  table(f, places, texts = null) {      // rows of a CSV
+    const rows = places.map((place, i) => ({ run: f.name, ...this.facts(f, place), loss: +f.loss[place].toPrecision(4), ...(texts ? { why: texts[i] } : {}) }));
+    return [Object.keys(rows[0] || {}), ...rows.map(Object.values)];
+  }
+  mapTable() {
+    const all = (this.f || []).filter(f => f?.map.xy).map(f => this.table(f, [...f.im.shown]).map((row, i) => [...row, ...i ? [...f.map.xy.subarray(2 * i - 2, 2 * i)].map(v => +v.toPrecision(6)) : ['x', 'y']]));
+    return all.flatMap((rows, k) => k ? rows.slice(1) : rows);
   }
   describe(k, i) { return Object.entries(this.facts(this.f[k], this.f[k].im.shown[i])).map(([a, b]) => h('div', {}, h('span', {}, a + ' '), b)); }
   picture(f, place, size, more) {     // `more`: pictures of those that are not on the map

@@ -55,6 +55,50 @@ function heading(title, hint, ...more) {
   return Object.assign(h('div', { class: 'nl-headline' }, head, said), { name: head.firstChild });
 }
 
+// "⋯": what else can be done with what stands beside it. Escape closes it, and so does going elsewhere.
+function menu(name, ...inside) {
+  const box = h('div', { class: 'nl-menubox', role: 'group', 'aria-label': name, hidden: true }, ...inside), put = open => { box.hidden = !open; b.setAttribute('aria-expanded', open); };
+  const b = h('button', { class: 'nl-dots', type: 'button', 'aria-expanded': 'false', 'aria-label': `more for ${name}`, title: 'save as PNG or CSV', onclick: () => put(box.hidden) }, '⋯');
+  return h('span', { class: 'nl-menu', onkeydown: e => { if (e.key === 'Escape' && !box.hidden) { e.stopPropagation(); put(false); b.focus(); } }, onfocusout: e => { if (e.relatedTarget && !e.currentTarget.contains(e.relatedTarget)) put(false); }, onpointerleave: () => { if (!box.contains(document.activeElement)) put(false); } }, b, box);
+}
+function download(blob, name) {
+  const a = h('a', { href: URL.createObjectURL(blob), download: 'noisylab-' + name });
+  a.click(); setTimeout(() => URL.revokeObjectURL(a.href), 10_000);
+}
+const csv = rows => rows.map(row => row.map(v => /[",\r\n]/.test(v ?? '') ? `"${String(v).replaceAll('"', '""')}"` : v ?? '').join()).join('\r\n') + '\r\n';
+// The menu of a card. `drawing`: {title, table(): rows of a CSV, surfaces: its canvases, key: its legend}
+function saving(root, drawing, ...more) {
+  const file = () => drawing.title.toLowerCase().replaceAll(/\W+/g, '-');
+  const item = (kind, name, f) => h('button', { class: 'nl-tool', type: 'button', 'aria-label': `save ${drawing.title} as ${name}`, onclick: f }, kind);
+  return menu(drawing.title, drawing.surfaces ? item('PNG', 'a picture', () => snapshot(root, drawing).toBlob(b => download(b, file() + '.png'))) : null,
+    item('CSV', 'a table', () => download(new Blob([csv(drawing.table())], { type: 'text/csv' }), file() + '.csv')), ...more);
+}
+// What the canvases of a card show, at twice the size, with its title and its legend.
+function snapshot(root, { title, surfaces, key }) {
+  const all = surfaces.filter(s => s.box.clientWidth && s.box.clientHeight), c = theme(root), w = Math.max(160, all.reduce((n, s) => n + s.box.clientWidth + 8, 8)), t = Math.max(0, ...all.map(s => s.box.clientHeight));
+  const items = [...key?.children || []].map(e => ({ text: (e.title && !e.textContent.includes(e.title) ? `${e.title}: ` : '') + e.textContent.trim(), sign: e.querySelector('canvas, i') || (e.matches('i') ? e : null) }));
+  const canvas = h('canvas', { width: 2 * w, height: 2 * (t + 44 + 18 * items.length) }), g = canvas.getContext('2d');
+  const words = (x, y, write) => {      // the legend; its height
+    g.font = `12px ${c.font}`; g.textBaseline = 'middle'; g.textAlign = 'left';
+    for (const { text, sign } of items) {
+      const ramp = sign?.matches('.nl-ramp'), wide = (ramp ? 94 : sign ? 18 : 0) + g.measureText(text).width + 12;
+      if (x > 8 && x + wide > w) { x = 8; y += 18; }
+      if (write && ramp) { const fill = g.createLinearGradient(x, 0, x + 90, 0); SCALE.forEach((v, i) => fill.addColorStop(i / (SCALE.length - 1), `rgb(${v})`)); g.fillStyle = fill; g.fillRect(x, y - 5, 90, 10); }
+      else if (write && sign?.matches('canvas')) g.drawImage(sign, x, y - 6, 12, 12);
+      else if (write && sign) { const s = getComputedStyle(sign); g.strokeStyle = s.borderTopColor; g.lineWidth = 3; g.setLineDash({ dashed: [5, 2], dotted: [3, 2] }[s.borderTopStyle] || []); g.beginPath(); g.moveTo(x, y); g.lineTo(x + 12, y); g.stroke(); g.setLineDash([]); }
+      if (write) { g.fillStyle = c.ink; g.fillText(text, x + (ramp ? 94 : sign ? 18 : 0), y); }
+      x += wide;
+    }
+    return items.length ? y + 12 : y - 12;
+  };
+  canvas.height = 2 * Math.ceil(words(8, t + 44, false));
+  g.scale(2, 2); g.fillStyle = c.ground; g.fillRect(0, 0, w, canvas.height);
+  g.fillStyle = c.ink; g.font = `600 13px ${c.font}`; g.textBaseline = 'middle'; g.fillText(title, 8, 14);
+  all.reduce((x, s) => { g.save(); g.translate(x, 28); s.paint(g, s.box.clientWidth, s.box.clientHeight); g.restore(); return x + s.box.clientWidth + 8; }, 8);
+  words(8, t + 44, true);
+  return canvas;
+}
+
 // A canvas that fills its box at the screen's own resolution; `paint(g, width, height)` draws it.
 class Surface {
   constructor(box, paint, label) {
@@ -111,9 +155,26 @@ class Lines {
     box.append(this.head, this.hold, this.key);
     this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
     const c = this.surface.canvas, at = e => this.scale && this.scale.back(e.offsetX);
-    c.addEventListener('pointermove', e => time.move(at(e)));
+    let from = null, later = 0;     // where a drag began; a click on a part waits: it may become a double click
+    c.addEventListener('pointerdown', e => { from = e.offsetX; c.setPointerCapture(e.pointerId); });
+    c.addEventListener('pointermove', e => {
+      if (from !== null && this.scale) time.drag = Math.abs(e.offsetX - from) > 6 ? [this.scale.back(from), at(e)].sort((a, b) => a - b) : null;
+      time.move(at(e));
+    });
+    c.addEventListener('pointerup', e => {
+      const part = time.drag, was = from;
+      from = time.drag = null;
+      if (part && part[1] > part[0]) time.zoom(part);
+      else if (was !== null) { clearTimeout(later); later = setTimeout(() => time.go(at(e)), time.part ? 250 : 0); }
+    });
+    c.addEventListener('pointercancel', () => { from = time.drag = null; });
     c.addEventListener('pointerleave', () => time.move(null));
-    c.addEventListener('click', e => time.go(at(e)));
+    c.addEventListener('dblclick', () => { clearTimeout(later); if (time.part) time.zoom(null); });
+    this.surfaces = [this.surface];
+  }
+  table() {
+    const { series } = this.data, at = series.map(s => new Map(s.x.map((x, i) => [x, s.y[i]])));
+    return [['epoch', ...series.map(s => s.name)], ...[...new Set(series.flatMap(s => s.x))].sort((a, b) => a - b).map(x => [x, ...at.map(m => m.get(x))])];
   }
   show(data) {
     this.data = data;
@@ -123,7 +184,7 @@ class Lines {
     this.point();
   }
   point() {      // the values under the cursor, or the last ones
-    const { series, events = [], percent: pc, keyless } = this.data, x = this.time.cursor === null ? null : Math.round(10 * this.time.cursor) / 10, reach = (this.data.xmax || 1) / 60;
+    const { series, events = [], percent: pc, keyless } = this.data, x = this.time.cursor === null ? null : Math.round(10 * this.time.cursor) / 10, [x0, x1] = this.part(), reach = (x1 - x0) / 60;
     const value = s => { const i = x === null ? s.x.length - 1 : nearest(s.x, x); return i < 0 ? null : s.y[i]; };
     const items = series.map(s => [s.colour, s.dash, keyless ? '' : s.name, pc ? percent(value(s)) : fmt(value(s)), s.name]);
     const near = x === null ? [] : events.filter(e => Math.abs(e.x - x) < reach);
@@ -134,25 +195,31 @@ class Lines {
     }
     this.surface.draw();
   }
+  part() { return this.time.part || [0, this.data.xmax || 1]; }     // the epochs that are shown
   axes(g, w, t, c, lo, hi, rows, written) {
-    const L = 34, R = 8, T = 8, B = 18, xmax = this.data.xmax || 1, end = g.measureText('epoch').width + 8;
-    this.scale = { X: v => L + (w - L - R) * v / xmax, Y: v => T + (t - T - B) * (1 - (v - lo) / (hi - lo)), back: px => Math.max(0, Math.min(xmax, (px - L) / (w - L - R) * xmax)), T, bottom: t - B };
+    const L = 34, R = 8, T = 8, B = 18, [x0, x1] = this.part(), end = g.measureText('epoch').width + 8;
+    this.scale = { X: v => L + (w - L - R) * (v - x0) / (x1 - x0), Y: v => T + (t - T - B) * (1 - (v - lo) / (hi - lo)), back: px => Math.max(x0, Math.min(x1, x0 + (px - L) / (w - L - R) * (x1 - x0))), T, bottom: t - B };
     const { X, Y } = this.scale;
     g.font = `11px ${c.font}`; g.lineWidth = 1; g.fillStyle = c.soft; g.strokeStyle = c.line; g.textAlign = 'right'; g.textBaseline = 'middle';
     for (const v of rows) { g.beginPath(); g.moveTo(L, Math.round(Y(v)) + .5); g.lineTo(w - R, Math.round(Y(v)) + .5); g.stroke(); g.fillText(written(v), L - 4, Y(v)); }
     g.textBaseline = 'top'; g.fillText('epoch', w - 2, t - B + 5); g.textAlign = 'center';
-    for (const v of ticks(0, xmax, Math.min(6, w / 55)).filter(v => v % 1 === 0 && X(v) < w - end - 8)) g.fillText(v, X(v), t - B + 5);
+    for (const v of ticks(x0, x1, Math.min(6, w / 55)).filter(v => (v % 1 === 0 || x1 - x0 < 3) && X(v) < w - end - 8)) g.fillText(fmt(v, 6), X(v), t - B + 5);
+    const drag = this.time.drag;
+    if (drag) { g.fillStyle = c.ink; g.globalAlpha = .15; g.fillRect(X(drag[0]), T, X(drag[1]) - X(drag[0]), t - B - T); g.globalAlpha = 1; }
+    g.beginPath(); g.rect(L - 5, 0, w - L - R + 10, t - B + 4); g.clip();       // of what comes now, that part
   }
+  paint(g, w, t) { g.save(); this.lines(g, w, t); g.restore(); }
   upright(g, x, colour) { g.strokeStyle = colour; g.beginPath(); g.moveTo(this.scale.X(x), this.scale.T); g.lineTo(this.scale.X(x), this.scale.bottom); g.stroke(); }
-  paint(g, w, t) {
-    const { series, events = [], at, percent: pc, note } = this.data, c = theme(this.root), pts = series.filter(s => s.y.length);
+  lines(g, w, t) {
+    const { series, events = [], at, percent: pc, note } = this.data, c = theme(this.root), pts = series.filter(s => s.y.length), [x0, x1] = this.part(), zoomed = this.time.part;
     let lo = 0, hi = 100;
-    if (!pc) {
-      const all = pts.flatMap(s => s.y);
-      hi = all.length ? Math.max(...all) * 1.06 : 1; lo = Math.min(0, ...all) * 1.06;
-      if (hi <= 0) hi = 1;
+    if (!pc || zoomed) {
+      const all = pts.flatMap(s => s.y.filter((v, i) => v !== null && s.x[i] >= x0 && s.x[i] <= x1)), top = Math.max(...all), low = Math.min(...all), room = .06 * (top - low);
+      if (!all.length) hi = pc ? 100 : 1;
+      else if (zoomed) [lo, hi] = top > low ? [low - room, top + room] : [low - 1, top + 1];
+      else { hi = top > 0 ? top * 1.06 : 1; lo = Math.min(0, low) * 1.06; }
     }
-    this.axes(g, w, t, c, lo, hi, pc ? (t < 110 ? [0, 50, 100] : [0, 25, 50, 75, 100]) : ticks(lo, hi, t < 110 ? 2 : 4), v => pc ? v + '%' : fmt(v));
+    this.axes(g, w, t, c, lo, hi, pc && !zoomed ? (t < 110 ? [0, 50, 100] : [0, 25, 50, 75, 100]) : ticks(lo, hi, t < 110 ? 2 : 4), v => pc ? fmt(v) + '%' : fmt(v));
     const { X, Y, T } = this.scale;
     for (const e of events) {
       g.setLineDash([3, 3]); g.globalAlpha = .75; this.upright(g, e.x, e.colour);
@@ -161,14 +228,20 @@ class Lines {
     }
     if (at) { g.globalAlpha = .55; this.upright(g, at, c.ink); g.globalAlpha = 1; }
     for (const s of pts) {
-      g.strokeStyle = s.colour; g.fillStyle = s.colour; g.lineWidth = 2; g.lineJoin = 'round'; g.setLineDash(DASHES[s.dash || 0]);
-      g.beginPath(); s.x.forEach((x, i) => g.lineTo(X(x), Y(Math.min(s.y[i], hi)))); g.stroke(); g.setLineDash([]);
-      g.beginPath(); g.arc(X(s.x.at(-1)), Y(Math.min(s.y.at(-1), hi)), 3, 0, 7); g.fill();
+      const draw = y => { g.beginPath(); s.x.forEach((x, i) => g.lineTo(X(x), Y(y[i]))); g.stroke(); }, y = this.time.smooth ? smoothed(s.y) : s.y;
+      g.strokeStyle = s.colour; g.fillStyle = s.colour; g.lineJoin = 'round';
+      if (y !== s.y) { g.lineWidth = 1; g.globalAlpha = .35; draw(s.y); g.globalAlpha = 1; }
+      g.lineWidth = 2; g.setLineDash(DASHES[s.dash || 0]); draw(y); g.setLineDash([]);
+      g.beginPath(); g.arc(X(s.x.at(-1)), Y(y.at(-1)), 3, 0, 7); g.fill();
     }
     if (!pts.length) say(g, w, t, note || 'nothing yet', c);
     g.lineWidth = 1; if (this.time.cursor !== null) this.upright(g, this.time.cursor, c.soft);
   }
   close() { this.surface.close(); }
+}
+function smoothed(y, keep = .8) {      // each value with a fading share of those before it
+  let sum = 0, weight = 0;
+  return y.map(v => { if (v === null) return v; sum = keep * sum + v; weight = keep * weight + 1; return sum / weight; });
 }
 const nearest = (xs, x) => xs.reduce((b, v, i) => b < 0 || Math.abs(v - x) < Math.abs(xs[b] - x) ? i : b, -1);
 
@@ -212,7 +285,7 @@ function dark(colour) {
 // Shares that add up to 100 over epochs. `show({x, parts: [{name, y, colour}], at, xmax, note})`.
 class Areas extends Lines {
   show(data) { super.show({ ...data, series: data.parts.map(p => ({ ...p, x: data.x })), percent: true }); }
-  paint(g, w, t) {
+  lines(g, w, t) {
     const { x = [], parts = [], at, note } = this.data, c = theme(this.root);
     this.axes(g, w, t, c, 0, 100, [0, 50, 100], v => v + '%');
     const { X, Y } = this.scale;
@@ -233,11 +306,15 @@ class Areas extends Lines {
 // How many there are of which value: one group up, the other down.
 class Histogram {
   constructor(root, box, title, hint, what = '') {
-    this.root = root; this.hold = h('div', { class: 'nl-plot' }); this.what = what;
+    this.root = root; this.hold = h('div', { class: 'nl-plot' }); this.what = what; this.title = title;
     this.key = h('div', { class: 'nl-key' });
-    box.append(heading(title, hint), this.hold, this.key);
-    this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
+    this.head = heading(title, hint); box.append(this.head, this.hold, this.key);
+    this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title); this.surfaces = [this.surface];
     hover(this, e => e.offsetX);
+  }
+  table() {
+    const all = this.groups || [], [one] = all;
+    return [[`${this.what} from`, 'to', ...all.map(s => s.name)], ...(one?.counts || []).map((_, i) => [one.edges[i], one.edges[i + 1], ...all.map(s => s.counts[i])])];
   }
   show(groups, note) {      // [{name, colour, edges, counts}]
     this.groups = groups; this.note = note;
@@ -263,20 +340,20 @@ class Histogram {
   close() { this.surface.close(); }
 }
 
-// Cividis in seven stops.
-const CIVIDIS = [[0, 34, 78], [43, 64, 110], [85, 91, 109], [123, 122, 119], [165, 156, 116], [211, 193, 100], [254, 232, 56]];
+// The colours of numbers as red, green and blue, from the lowest on: `viz.style.SCALE`, which Python sends.
+let SCALE = [];
 function cividis(v) {
-  const f = Math.max(0, Math.min(.9999, v)) * (CIVIDIS.length - 1), i = Math.floor(f), u = f - i;
-  return CIVIDIS[i].map((a, k) => Math.round(a + u * (CIVIDIS[i + 1][k] - a)));
+  const f = Math.max(0, Math.min(.9999, v)) * (SCALE.length - 1), i = Math.floor(f), u = f - i;
+  return SCALE[i].map((a, k) => Math.round(a + u * (SCALE[i + 1][k] - a)));
 }
 const cividisCss = v => `rgb(${cividis(v).join()})`;
 
 // A table of shares, C×C row by row, as a picture.
 class Heat {
   constructor(root, box, title, hint, across, down, open) {      // `open(row, column)`: a cell was chosen
-    this.root = root; this.across = across; this.down = down; this.hold = h('div', { class: 'nl-plot nl-square' });
-    box.append(heading(title, hint), this.hold);
-    this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title);
+    Object.assign(this, { root, across, down, title }); this.hold = h('div', { class: 'nl-plot nl-square' });
+    this.head = heading(title, hint); box.append(this.head, this.hold);
+    this.surface = new Surface(this.hold, (g, w, t) => this.paint(g, w, t), title); this.surfaces = [this.surface];
     hover(this, e => [e.offsetX, e.offsetY]);
     const c = this.surface.canvas, go = e => { const [i, j] = this.cell() || []; if (i >= 0) { e.preventDefault(); open(i, j); } };
     c.addEventListener('click', go);
@@ -295,6 +372,10 @@ class Heat {
     if (!this.mouse || !this.grid) return null;
     const { s, left, n } = this.grid, j = Math.floor((this.mouse[0] - left) / s), i = Math.floor(this.mouse[1] / s);
     return i >= 0 && j >= 0 && i < n && j < n ? [i, j] : null;
+  }
+  table() {
+    const names = this.m ? this.classes : [], n = names.length;
+    return [[`${this.down} / ${this.across}`, ...names], ...names.map((name, i) => [name, ...Array.from(this.m.subarray(i * n, i * n + n), v => +v.toPrecision(6))])];
   }
   words(i, j) { return [`${this.down} ${this.classes[i]}`, `${this.across} ${this.classes[j]}`, percent(100 * this.m[i * this.classes.length + j])]; }
   show(m, classes, note) { this.m = m; this.classes = classes; this.note = note; this.surface.draw(); }
@@ -323,11 +404,12 @@ class Heat {
 // A bar, or several, for each name. `show({name: [numbers]}, note, colour)`.
 class Bars {
   constructor(box, title, hint, names) {
-    this.names = names; this.hold = h('div', { class: 'nl-ops', role: 'list' }); this.key = h('div', { class: 'nl-key' });
-    box.append(heading(title, hint), this.hold, this.key);
+    Object.assign(this, { names, title, rows: [] }); this.hold = h('div', { class: 'nl-ops', role: 'list' }); this.key = h('div', { class: 'nl-key' });
+    this.head = heading(title, hint); box.append(this.head, this.hold, this.key);
   }
+  table() { return [['', ...this.rows.length ? this.rows[0][1].map((_, i) => this.names[i] || 'value') : []], ...this.rows.map(([name, values]) => [name, ...values])]; }
   show(numbers, note, colour) {
-    const rows = Object.entries(numbers || {}), top = Math.max(1e-12, ...rows.flatMap(([, v]) => v));
+    const rows = this.rows = Object.entries(numbers || {}), top = Math.max(1e-12, ...rows.flatMap(([, v]) => v));
     this.key.replaceChildren(...rows.length ? this.names.map((name, i) => h('span', {}, swatch(colour(i)), name)) : []);
     this.hold.replaceChildren(...rows.map(([name, values]) => h('div', { class: 'nl-op', role: 'listitem', title: `${name}: ${values.map((v, i) => `${fmt(v)} ${this.names[i] || ''}`).join(', ')}` },
       h('span', {}, name), h('i', {}, ...values.map((v, i) => h('b', { style: `width: ${100 * Math.max(0, v) / top}%; background: ${colour(i)}` }))), h('em', {}, values.map(v => fmt(v, 2)).join(' · ')))));
@@ -339,10 +421,11 @@ class Bars {
 // Pictures with what is said of each.
 class Tiles {
   constructor(box, title, hint) {
-    this.hold = h('div', { class: 'nl-tiles-img', role: 'list' });
-    box.append(heading(title, hint), this.hold);
+    this.hold = h('div', { class: 'nl-tiles-img', role: 'list' }); this.title = title;
+    this.head = heading(title, hint); box.append(this.head, this.hold);
   }
-  show(tiles, note) { this.hold.replaceChildren(...tiles.length ? tiles : [h('span', { class: 'nl-hint' }, note || 'nothing yet')]); }
+  table() { return this.rows || [[]]; }
+  show(tiles, note, rows) { this.rows = rows; this.hold.replaceChildren(...tiles.length ? tiles : [h('span', { class: 'nl-hint' }, note || 'nothing yet')]); }
   close() {}
 }
 
