@@ -26,8 +26,10 @@ export OMP_WAIT_POLICY           := passive
 DEAD    := http://127.0.0.1:9
 QUIETLY := http_proxy=$(DEAD) https_proxy=$(DEAD) HTTP_PROXY=$(DEAD) HTTPS_PROXY=$(DEAD) \
            no_proxy=localhost,127.0.0.1 NO_PROXY=localhost,127.0.0.1
-# What another machine would do: each precision that `auto` may mean (nbs/05_training/01_environment), one thread and two. The second time
-# only what trains: notebooks from 05_training on, tests that are not marked `once`, no browser.
+# What another machine would do: each precision that `auto` may mean (nbs/05_training/01_environment), one thread and two.
+# The second time only what trains: notebooks from 05_training on, tests that are not marked `once`, no browser.
+# Tutorials are run by tests/test_tutorials.py, which also checks what comes out.
+MODULES := --skip_folder_re '^([_.]|tutorials)'
 FP32    := NOISYLAB_PRECISION=fp32 OMP_NUM_THREADS=1
 BF16    := NOISYLAB_PRECISION=bf16 OMP_NUM_THREADS=2
 
@@ -47,18 +49,18 @@ test: test-once test-bf16  ## everything that can be checked here: ruff, the not
 
 test-once: env-dev
 	$(BIN)/ruff check .
-	@$(QUIETLY) $(FP32) $(BIN)/nbdev_test --n_workers $(WORKERS) --timing
+	@$(QUIETLY) $(FP32) $(BIN)/nbdev_test $(MODULES) --n_workers $(WORKERS) --timing
 	@$(QUIETLY) $(FP32) $(BIN)/python -m pytest
 
 test-bf16: env-dev
-	@$(QUIETLY) $(BF16) $(BIN)/nbdev_test --n_workers 1 --timing --skip_folder_re '^([_.]|0[1-4]_)'
+	@$(QUIETLY) $(BF16) $(BIN)/nbdev_test --n_workers 1 --timing --skip_folder_re '^([_.]|tutorials|0[1-4]_)'
 	@$(QUIETLY) $(BF16) $(BIN)/python -m pytest -m 'not once and not browser'
 
 # An environment of its own, with the lower bounds of settings.ini.
 test-floors:  ## notebooks and pytest with the oldest Python and the oldest packages that are allowed, if there is a python3.10
 	@command -v "$(OLDEST)" >/dev/null || { echo "no $(OLDEST) here; name one: make test-floors OLDEST=/path/to/python3.10"; exit 1; }
 	@"$(OLDEST)" tools/install.py "$(FLOORS)" dev oldest
-	@$(QUIETLY) $(FP32) "$(FLOORS)"/bin/nbdev_test --n_workers $(WORKERS)
+	@$(QUIETLY) $(FP32) "$(FLOORS)"/bin/nbdev_test $(MODULES) --n_workers $(WORKERS)
 	@$(QUIETLY) $(FP32) "$(FLOORS)"/bin/python -m pytest -m 'not browser'
 
 demo: env-lab  ## robust against plain training under 80% wrong labels: a table and a page, no download

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import MISSING, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -111,7 +112,7 @@ def resume_from_args(args):
             raise UserError(f'{k}={v!r}, but the run in {args.out} has {spec[k]!r} and keeps it; leave it out, or '
                             'start a new run in another folder')
     trainer = Trainer.resume(args.out, device=args.device, data=args.data, root=args.root, workers=args.workers,
-                             checkpoint_every=args.checkpoint_every)
+                             checkpoint_every=args.checkpoint_every, sync_norm=args.sync_norm)
     return trainer
 
 # %% ../nbs/11_cli.ipynb #7c0d9d34
@@ -158,23 +159,38 @@ def describe_outcome(row: dict) -> str:
     if row['last'] is None: return f"held-out images predicted as given {row['val_given']:.2f}%"
     return f"last {row['last']:.2f}%  best {row['best']:.2f}%"
 
+def _train_in_processes(args):
+    "Start the same command in several processes."
+    from noisylab.errors import UserError
+    from noisylab.training.environment import usable_cores
+    from noisylab.training.processes import run_processes
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, usable_cores()//args.processes)))      # of each
+    kept = lambda: args.out and Path(args.out, 'checkpoint.pt').exists()
+    before = kept()
+    status, why = run_processes(args.processes, args.argv)
+    go_on = f'; go on with: noisylab train --resume --out {args.out} --processes {args.processes}'
+    if why: raise UserError(why + (go_on if kept() and (args.resume or not before) else ''))
+    return status
+
 def train_command(args) -> int:
     "Train from a spec; the run folder keeps everything."
     from noisylab.data.validation import WriteError, write_elsewhere
+    from noisylab.training.processes import several_processes
     from noisylab.training.trainer import Trainer
+    if args.processes > 1 and not several_processes(): return _train_in_processes(args)
     if args.resume: trainer, why = resume_from_args(args), {}
     else:
         spec, why = spec_from_args(args)
-        trainer = Trainer(spec, out=args.out, checkpoint_every=args.checkpoint_every or 10)
+        trainer = Trainer(spec, out=args.out, checkpoint_every=args.checkpoint_every or 10, sync_norm=args.sync_norm)
     sp = trainer.spec
     for k, reason in why.items(): print(f"--{k.replace('_', '-')} {getattr(sp, k)}: {reason}", file=sys.stderr)
-    if args.frames: _record(trainer)
+    if args.frames and trainer.leads: _record(trainer)
     parts = [t for t in (trainer.data.train, trainer.data.test) if t is not None]
     for path, why in (b for t in parts for b in t.skipped): print(f'skipped {path}: {why}', file=sys.stderr)
     net = f'a head on {sp.backbone}' if sp.backbone else f'{sp.model} at width {sp.width:g}'
     print(*parts, trainer.data.noise or 'labels as they are',
-          f'{sp.method}, {net}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, '
-          f'{sp.device}, {sp.precision}', sep='\n', file=sys.stderr)
+          f'{sp.method}, {net}, {sp.epochs} epochs of {trainer.steps_per_epoch} steps, {sp.device}, {sp.precision}'
+          + (f', {trainer.processes.size} processes' if trainer.processes else ''), sep='\n', file=sys.stderr)
     test = trainer.data.test
     if test is not None and not trainer.data.has_trusted_test:
         print(f'no test images: {len(test):,} are held out with their given labels, wrong ones among them, so '
@@ -423,6 +439,8 @@ def _train_parser(sub):
     g.add_argument('--spec', metavar='FILE', help='start from a spec.json; other options override it')
     g.add_argument('--checkpoint-every', type=_positive, metavar='N', help=argparse.SUPPRESS)
     g.add_argument('--frames', action='store_true', help="keep each epoch, for map and matrix in the report")
+    g.add_argument('--processes', type=_positive, default=1, metavar='N', help=argparse.SUPPRESS)
+    g.add_argument('--sync-norm', type=_truth, default=True, metavar='true|false', help=argparse.SUPPRESS)
     g.add_argument('--quiet', action='store_true', help=argparse.SUPPRESS)
     default, types = {f.name: f.default for f in fields(Spec)}, option_types()
     def add(g, k, what):
@@ -438,8 +456,8 @@ def _train_parser(sub):
         if 'noise' in options: g.add_argument('--noise-set', **pairs, help='a setting of the noise, as file=labels.csv')
     more = [k for k in types if not any(k in options for options in TRAIN_OPTIONS.values())]
     for k in more: add(p, k, argparse.SUPPRESS)
-    names = ['quiet', 'checkpoint_every', *more]
-    p.epilog = '\n'.join([*textwrap.wrap('more: ' + ' '.join('--' + k.replace('_', '-') for k in names), 78,
+    names = ['processes', 'sync_norm', 'checkpoint_every', 'quiet', *more]
+    p.epilog = '\n'.join([*textwrap.wrap('more: ' + ' '.join('--' + k.replace('_', '-') for k in names), 80,
                                          break_on_hyphens=False), p.epilog])
 
 # %% ../nbs/11_cli.ipynb #562362cc
@@ -555,6 +573,8 @@ def _called(argv):
     from noisylab.errors import UserError
     try:
         args = make_parser().parse_args(argv)
+        args.argv = sys.argv[1:] if argv is None else list(argv)
+        if os.environ.get('WORLD_SIZE', '1') != '1' and 'RANK' in os.environ: return _one_of_several(args)
         status = args.func(args)
         sys.stdout.flush()
         return status
@@ -572,6 +592,27 @@ def _called(argv):
         print('noisylab: interrupted', file=sys.stderr)
         return 130
     return 2
+
+def _one_of_several(args):
+    "Run a command in one of several processes: the first speaks for all."
+    from noisylab.errors import UserError
+    from noisylab.training.processes import LAUNCHED, leave_processes, record_error
+    first = os.environ['RANK'] == '0'
+    try:
+        if args.func is not train_command: raise UserError('only train works in several processes; start the others '
+                                                           'without torchrun')
+        with ExitStack() as quiet:
+            if not first:
+                nowhere = quiet.enter_context(open(os.devnull, 'w'))
+                for redirect in (redirect_stdout, redirect_stderr): quiet.enter_context(redirect(nowhere))
+            status = args.func(args)
+        leave_processes()
+        sys.stdout.flush()
+        return status
+    except UserError as e:
+        record_error(e)
+        if first and LAUNCHED not in os.environ: raise
+        return 2
 
 def _in_options(text, args):
     "Rewrite advice for Python (`on_bad='skip'`) as an option (`--on-bad skip`), where there is one."

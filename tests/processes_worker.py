@@ -8,7 +8,7 @@ from torch import nn
 from noisylab.data.images import Images
 from noisylab.training.trainer import Trainer
 
-METHODS = 'ce', 'balanced', 'jo', 'elr_forward', 'pencil', 'sop_plus', 'paper', 'mixup', 'coteaching'
+METHODS = 'ce', 'balanced', 'jo', 'elr_forward', 'pencil', 'sop_plus', 'paper'
 
 
 def pictures(n, seed):

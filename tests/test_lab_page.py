@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip('anywidget')
 from lab_page import lab_page
 from noisylab.lab.lab import Lab
+from noisylab.methods.base import METHODS
 from noisylab.training.spec import Spec
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
@@ -94,6 +95,15 @@ def test_all_at_once_controls_that_tell_the_truth_one_selection(lab, page):
         page.locator('[data-view=accuracy] .nl-help').click()
         page.locator('[data-key=tau] input').focus()
         assert 'held back' in page.locator('[data-key=tau] .nl-helptext').inner_text()
+
+        page.locator('[data-key=method] .nl-help').click()      # what the chosen method does, in its own words
+        assert 'Restoration' in page.locator('[data-key=method] .nl-helptext').inner_text()
+        about = page.locator('[data-key=method] option').evaluate_all('all => all.map(o => o.title)')
+        assert len(about) == len(METHODS) and all(about)
+        page.locator('[data-key=method] .nl-help').click()
+        shapes = page.locator('.nl-mapcard .nl-symbol').evaluate_all("""all => all.map(c => String(c.getContext('2d')
+            .getImageData(0, 0, 24, 24).data.filter((v, i) => i % 4 === 3)))""")
+        assert len(set(shapes)) == len(shapes) == 10, 'without colours, too, each class is another one'
 
         lab.do(dict(do='pause')); page.locator('.noisylab[data-status=running]').wait_for()
         n = len(lab.runs)

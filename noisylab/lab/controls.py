@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['CONTROL_GROUPS', 'CONTROLS', 'CONTROL_KEYS', 'SPEC_KEYS', 'METHOD_KEYS', 'QUICK_IMAGES', 'PRESETS', 'image_side',
-           'list_controls', 'describe_controls', 'quick_network', 'quick_fields', 'quick_spec', 'method_values',
-           'control_values', 'spec_from_values', 'unused_controls', 'change_value', 'list_presets', 'Form']
+           'list_controls', 'describe_method', 'describe_controls', 'quick_network', 'quick_fields', 'quick_spec',
+           'method_values', 'control_values', 'spec_from_values', 'unused_controls', 'change_value', 'list_presets',
+           'Form']
 
 # %% ../../nbs/09_lab/01_controls.ipynb #0e409b9e
 from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 
 from ..errors import UserError
-from ..methods.base import METHODS, find_method, make_method
+from ..methods.base import METHODS, LossMethod, find_method, make_method
 from ..models.robust_net import MODELS, TINY_SIDE
 from ..data.datasets import DATASETS, find_noise_file
 from ..data.images import Images
@@ -35,8 +36,7 @@ CONTROLS = (
              'wrong already and adds more', True, 0, .9, .01, unit='%'),
     _control('noise', 'kind', 'noise', 'choice', 'symmetric: to any other class; asymmetric: to one similar class; '
              'instance: depends on the image', True),
-    _control('method', 'method', 'method', 'choice', 'ce: plain cross-entropy; ce_augmented: on augmented images; '
-             'paper: its equations; balanced: the same, kept from collapsing'),
+    _control('method', 'method', 'method', 'choice', 'What is learned from labels of which some are wrong'),
     _control('w_bootstrap', 'labels', 'method', 'weight', 'Weight of classification with (bootstrapped) labels, eq. 13',
              True, 0, 3, .05),
     _control('w_rec', 'restoration', 'method', 'weight', 'Weight of restoring the image from its augmented version, '
@@ -85,7 +85,17 @@ def list_controls() -> list[dict]:
     "`CONTROLS`, with the methods, noise kinds, networks and datasets that are registered now."
     noise = [k for k, kind in NOISE.items() if ':' not in k and k != 'given']      # those that need no file
     known = dict(method=METHODS, noise=noise, model=MODELS, data=DATASETS)
-    return [c | dict(options=list(known[c['key']])) if c['key'] in known else c for c in CONTROLS]
+    res = [c | dict(options=list(known[c['key']])) if c['key'] in known else c for c in CONTROLS]
+    return [c | dict(about={k: describe_method(k) for k in c['options']}) if c['key'] == 'method' else c for c in res]
+
+def describe_method(
+    name: str,      # one of `METHODS`, 'module:name'
+) -> str:           # its first line, and what it sets otherwise than its class
+    "A method in a sentence."
+    try: cls, own = find_method(name)
+    except UserError as e: return str(e)        # of somebody's own; the others can still be chosen
+    said = '' if issubclass(cls, LossMethod) else (cls.__doc__ or '').strip().partition('\n')[0].replace('$', '')
+    return said + (f" ({', '.join(f'{k} = {v}' for k, v in own.items())})" if own else '')
 
 # %% ../../nbs/09_lab/01_controls.ipynb #c0de0001
 def describe_controls() -> str:

@@ -41,7 +41,7 @@ def as_sentence(text: str) -> str:
 def noise_rate(session: RunView) -> float | None:
     "The share of wrong labels: as asked for, or as counted among the watched images; None: not known."
     s, w, f = session, session.watched, session.latest
-    now = getattr(s, 'now', s.spec)
+    now = getattr(s, 'current_spec', s.spec)
     if now.rate is not None or isinstance(s, Session) and now.noise == 'none': return now.rate
     if f is None or w is None or w.true is None: return None
     return float((f.given != w.true).mean())
@@ -127,7 +127,7 @@ class RunList:
     def id(self, run) -> int: return self._known.get(run, (-1, ''))[0]      # -1: not in the list
     def name(self, run) -> str:     # with what it does now
         number, remark = self._known.get(run, (-1, ''))
-        return f"{number + 1} {run_name(getattr(run, 'now', None) or run.spec)}{remark}" if number >= 0 else 'closed'
+        return f"{number + 1} {run_name(getattr(run, 'current_spec', run.spec))}{remark}" if number >= 0 else 'closed'
 
     def get(self, id: int) -> RunView | None: return next((r for r in self if self.id(r) == id), None)
 

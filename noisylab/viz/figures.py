@@ -13,8 +13,8 @@ from typing import Sequence
 import numpy as np
 
 from ..errors import UserError
-from .style import (DASHES, PALE, SCALE, SYMBOLS, apply_style, escape_text, plotly_objects, png_url,
-                                series_color, tile_images, write_centered)
+from .style import (DASHES, PALE, SCALE, apply_style, escape_text, plotly_objects, png_url,
+                                series_color, series_symbol, tile_images, write_centered)
 
 # %% ../../nbs/08_viz/02_figures.ipynb #92d30fe6
 TITLES = dict(
@@ -198,10 +198,10 @@ def map_points(
     if values.dtype.kind == 'f': return one(color=values, colorscale=SCALE, showscale=legend)
     kinds = np.arange(values.max() + 1) if names is None else np.arange(len(names))
     if len(kinds) > 20:
-        return one(color=[series_color(v) for v in values], symbol=[SYMBOLS[v//10 % 10] for v in values])
+        return one(color=[series_color(v) for v in values], symbol=[series_symbol(v) for v in values])
     return [go.Scatter(x=xy[at, 0], y=xy[at, 1], hovertext=said(at), name=escape_text(v if names is None else names[v]),
                        legendgroup=str(v), showlegend=legend, **look,
-                       marker=dict(size=size, color=series_color(v), symbol=SYMBOLS[v // 10]))
+                       marker=dict(size=size, color=series_color(v), symbol=series_symbol(v)))
             for v in kinds for at in [values == v]]
 
 # %% ../../nbs/08_viz/02_figures.ipynb #d6414bfd

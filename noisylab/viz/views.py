@@ -105,7 +105,7 @@ def truth_word(
     test: bool = False,         # ask for the labels of its test images, not for those of training images before noise
 ) -> str:
     "What labels are called: 'true', or 'your label': somebody's own, which nobody has checked."
-    spec = getattr(run, 'now', getattr(run, 'spec', None))
+    spec = getattr(run, 'current_spec', getattr(run, 'spec', None))
     if spec is None or spec.data in DATASETS: return 'true'
     if not test: return 'true' if spec.noise == 'none' else 'your label'
     images = getattr(run, 'test', None)         # None also while they are loaded

@@ -96,7 +96,8 @@ def notebook_page(path, page, pictures):
             parts += outputs(cell, path, pictures)
     where = f'[notebook]({SOURCE}{path})'
     if page in FILES: where = f'`{FILES[page][:-3].replace("/", ".")}`: [source]({SOURCE}{FILES[page]}), {where}'
-    return prose('\n\n'.join([parts[0], where, *parts[1:]]), path, page)
+    text = '\n\n'.join([parts[0], where, *parts[1:]])
+    return prose(text.replace('<details>', '<details markdown="1">'), path, page)
 
 def columns(row, prefix=''):
     "A row without its depths: name of a column → text."

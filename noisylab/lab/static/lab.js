@@ -257,7 +257,7 @@ class App {
     const id = `nl-${c.key}-${Math.random().toString(36).slice(2, 7)}`, out = h('output', { htmlFor: id });
     let input, box = null;
     const wish = v => { this.typing[c.key] = performance.now(); this.waiting[c.key] = v; clearTimeout(this.timer); this.timer = setTimeout(() => this.flush(), 180); };
-    if (c.kind === 'choice') input = h('select', { id, onchange: () => wish(input.value === '' ? null : input.value) }, ...c.options.map(o => h('option', { value: o }, o)));
+    if (c.kind === 'choice') input = h('select', { id, onchange: () => wish(input.value === '' ? null : input.value) }, ...c.options.map(o => h('option', { value: o, title: c.about?.[o] || '' }, o)));
     else if (c.kind === 'text') input = h('input', { id, type: 'text', placeholder: 'auto', onchange: () => wish(input.value || null) });
     else if (c.kind === 'whole') input = h('input', { id, type: 'number', min: c.min, max: c.max, step: c.step, placeholder: 'auto', onchange: () => wish(input.value === '' ? null : Math.round(+input.value)) });
     else {      // sliders; those with many orders of magnitude are logarithmic
@@ -271,7 +271,7 @@ class App {
     const [ask, said] = help(c.hint, c.label), note = h('small', { class: 'nl-told' });
     ask.tabIndex = -1; said.id = id + 'h'; input.setAttribute('aria-describedby', said.id);      // its sentence is heard with the focus
     const row = h('div', { class: 'nl-row', 'data-key': c.key }, h('label', { htmlFor: id }, c.live ? h('i', { class: 'nl-dot', title: 'live: acts on the running training' }) : null, c.label, ask), h('span', { class: 'nl-in' }, box, input, out), said, note);
-    this.fields[c.key] = { c, input, box, row, out, note };
+    this.fields[c.key] = { c, input, box, row, out, said, note };
     return row;
   }
 
@@ -279,7 +279,7 @@ class App {
   state() {
     const s = this.s = this.model.get('state');
     if (!s || !s.values) return;
-    for (const [key, { c, input, box, row, out, note }] of Object.entries(this.fields)) {
+    for (const [key, { c, input, box, row, out, said, note }] of Object.entries(this.fields)) {
       const v = s.values[key];
       row.hidden = s.unused.includes(key);
       row.classList.toggle('nl-later', s.later.includes(key));
@@ -290,6 +290,7 @@ class App {
       else {
         if (c.kind === 'choice' && v !== null && ![...input.options].some(o => o.value === String(v))) input.append(h('option', { value: v }, v));
         if (document.activeElement !== input || c.kind === 'choice') input.value = v ?? '';
+        if (c.about) said.textContent = `${c.hint}. ${v}: ${c.about[v] || 'of your own'}`;
       }
       if (box) box.checked = v > 0;
     }
@@ -407,7 +408,7 @@ class App {
     else if (f && by === 'loss') items = [h('span', {}, '0'), h('i', { class: 'nl-ramp', style: `background: linear-gradient(90deg, ${[0, .2, .4, .6, .8, 1].map(cividisCss).join()})` }), h('span', {}, fmt(f.loss_top, 2))];
     else if (f) {
       const names = by === 'cluster' ? Array.from({ length: f.cluster ? Math.max(...f.cluster) + 1 : 0 }, (_, i) => String(i)) : f.im.classes;
-      items = names.slice(0, 20).map((n, i) => item(pal[i % 10], this.pal.symbols[Math.floor(i / 10) % 10], n));
+      items = names.slice(0, 20).map((n, i) => item(pal[i % pal.length], symbolOf(i, this.pal), n));
       if (names.length > 20) items.push(h('span', {}, `and ${names.length - 20} more, in these colours with other symbols`));
     }
     this.by.options[1].textContent = f && f.im.truth !== 'true' ? f.im.truth : 'true label';

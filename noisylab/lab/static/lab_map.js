@@ -19,6 +19,9 @@ function dot(g, symbol, x, y, r) {
   else g.arc(x, y, r, 0, 7);
 }
 
+// Class `v` has a colour and a symbol of its own; a hundred classes differ in one of them.
+const symbolOf = (v, { palette, symbols }) => symbols[(v + Math.floor(v / palette.length)) % symbols.length];
+
 class MapView {
   // `look`: {palette, symbols}; `open(points, title, one)` shows images; `describe(i)` says an image in words; `light(i)`:
   // the pointer is on it; `view`: {k, x, y, move}, enlargement and shift, of all maps
@@ -76,7 +79,7 @@ class MapView {
 
   // Colour and symbol of point i; null: pale
   style(i) {
-    const { palette, symbols } = this.look, f = this.f;
+    const { palette } = this.look, f = this.f;
     if (this.by === 'loss') return [cividisCss(Math.min(1, f.loss[i] / f.loss_top)), 'circle'];
     if (this.by === 'wrong') {
       if (!f.true) return null;
@@ -84,7 +87,7 @@ class MapView {
     }
     const v = f[this.by];
     if (!v || v[i] < 0) return null;
-    return [palette[v[i] % palette.length], symbols[Math.floor(v[i] / palette.length) % symbols.length]];
+    return [palette[v[i] % palette.length], symbolOf(v[i], this.look)];
   }
   missing() {
     if (!this.f || !this.place) return null;
