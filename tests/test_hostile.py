@@ -14,6 +14,7 @@ from noisylab.data.images import Images
 from noisylab.data.sources import load
 from noisylab.data.validation import check_named, read_csv, write_csv
 from noisylab.errors import UserError
+from noisylab.experiments.grid import read_grid
 from noisylab.label_issues.issues import LabelIssues
 from noisylab.metrics.tracker import Tracker
 from noisylab.models.features import compute_features
@@ -200,6 +201,33 @@ def test_a_run_calls_nothing_that_is_not_ones_own(what, run, tmp_path, monkeypat
     for call in calls[:3 if what in CALLS else 2]:
         with pytest.raises(UserError, match='names .*would be called.*NOISYLAB_TRUST'): call()
     assert not (tmp_path/'executed').exists()
+
+@pytest.mark.parametrize('text', [
+    '[[method]]\nname = "os:system"', '[[noise]]\nkind = "subprocess:call"\nrates = [0.1]',
+    'data = ["digits", "runpy:run_path"]', '[run]\nbackbone = "timm:hf-hub:a/b"',
+    '[common]\nschedule = "time:sleep"', '[author]\noptimizer = "os:system"',
+    '[[method]]\nname = "ce"\n[method.run]\nmodel = "torch.hub:load"',
+    '[[method]]\nname = "ce"\n[[method.when]]\nrun = {callbacks = ["code:interact"]}'])
+def test_a_grid_calls_nothing_that_is_not_ones_own(text, tmp_path):
+    (tmp_path/'a.toml').write_text(text)
+    with pytest.raises(UserError, match='a.toml names .*NOISYLAB_TRUST'): read_grid(tmp_path/'a.toml')
+
+def test_the_row_of_a_run_calls_nothing_either(tmp_path):
+    from noisylab.experiments.runner import run_spec
+    (tmp_path/'result.json').write_text(json.dumps(dict(spec=dict(schedule='tarfile:open'))))
+    with pytest.raises(UserError, match='result.json names .*NOISYLAB_TRUST'): run_spec(Spec(), tmp_path)
+    for text in '{"spec"', '[1]', '{"best": 3}', '{"spec": 3}':
+        (tmp_path/'result.json').write_text(text)
+        with pytest.raises(UserError, match='result.json .*delete it'): run_spec(Spec(), tmp_path)
+
+@pytest.mark.parametrize('name', ['timm:hf-hub:a/b', 'timm:hf_hub:a/b', 'timm:local-dir:/tmp'])
+def test_a_file_names_no_network_of_a_hub(name, run, tmp_path):
+    st = copy.deepcopy(run)
+    st['spec'] |= dict(backbone=name)
+    torch.save(st, tmp_path/'checkpoint.pt')
+    (tmp_path/'spec.json').write_text(json.dumps(st['spec']))
+    for call in (lambda: Trainer.resume(tmp_path), lambda: read_spec(tmp_path)):
+        with pytest.raises(UserError, match="timm:.*NOISYLAB_TRUST"): call()
 
 def test_code_that_one_asked_for_or_trusts_is_called(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -254,3 +254,25 @@ def test_many_classes_take_the_memory_of_a_few_matrices():
     (dict(probabilities=[[2., 3.]], labels=[0]), 'no distribution')])
 def test_what_cannot_be_judged_is_said(bad, said):
     with pytest.raises(UserError, match=said): find_label_issues(**bad)
+
+
+def test_what_has_learned_nothing_says_no_rate_and_mends_nothing():
+    "Noise for pictures: no number of wrong labels is told, and no suggestion is likely, also where more are listed."
+    rng, n = np.random.RandomState(0), 60
+    x, y = rng.randint(0, 255, (n, 8, 8)).astype(np.uint8), np.arange(n) % 2
+    x[50:] = x[:10]
+    y[50:] = 1 - y[:10]         # the same pictures in both classes
+    images = Images(torch.from_numpy(x)[:, None], y, ('a', 'b'))
+    for share in None, .5:
+        found = find_label_issues(images, features=rng.randn(n, 20), share=share, progress=False)
+        assert not found.noise.learned and 'cannot be told' in str(found) and 'labels look wrong' not in str(found)
+        assert len(found) and '0 of the suggestions are likely' in str(found) and 'worst class' not in str(found)
+        assert (found.mended().labels.numpy() == y).all() and (found.mended_labels() == y).all()
+
+
+def test_too_few_images_are_told_as_that():
+    for n in 2, 3:
+        with pytest.raises(UserError, match=f'{n} labelled images; 4 or more'):
+            find_label_issues(features=np.eye(n), labels=np.arange(n) % 2)
+    with pytest.raises(UserError, match='2 labelled images'):
+        find_label_issues(features=np.eye(6), labels=[0, 1, -1, -1, -1, -1])

@@ -231,6 +231,19 @@ def test_the_temperature_is_found_through_the_noise():
     assert error(by_counts) < .5*min(error(1.), error(naive)) and (T - known).abs().max() < .15
 
 
+def test_the_temperature_of_many_images_is_fitted_to_a_draw():
+    rng, seen = torch.Generator().manual_seed(0), []
+    z = 2*torch.randn(8000, 100, generator=rng)
+    given = torch.multinomial(z.softmax(1), 1, generator=rng)[:, 0]
+    softmax = torch.softmax
+    def counting(x, dim): seen.append(x.numel()); return softmax(x, dim)
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(torch, 'softmax', counting)
+        t, _ = fit_temperature(3*z, given)
+        again, _ = fit_temperature(3*z, given)
+    assert 2 < t < 4.5 and t == again and sum(seen)/2 < 120*z.numel(), 'a tenth of ten rounds over 91 temperatures'
+
+
 def test_a_backbone_is_code_that_a_file_may_not_name_unasked():
     assert named_code(dict(backbone='os:getcwd')) == ['os:getcwd'] and not named_code(dict(backbone='timm:resnet18'))
 

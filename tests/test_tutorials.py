@@ -69,6 +69,9 @@ def human_labels(v):
 def results(v):
     assert 'balanced' in v.methods_table('demo.jsonl').data
 
+def scale(v):
+    assert v.trainer.leads and v.trainer.processes is None
+
 def source(cell): return ''.join(cell['source'])
 def read(path): return json.loads(path.read_text('utf-8'))['cells']
 

@@ -27,7 +27,7 @@ from ..models.robust_net import TINY_SIDE
 from .runner import WHERE_FIELDS, process_pool, run_jobs, run_spec
 from ..training.defaults import SCHEDULE_FIELDS
 from ..training.environment import usable_cores
-from ..training.spec import Spec, spec_from_dict
+from ..training.spec import Spec, check_code, spec_from_dict
 
 # %% ../../nbs/10_experiments/02_grid.ipynb #84d15e44
 @dataclass(frozen=True)
@@ -116,6 +116,14 @@ def grid_names() -> list[str]:
     return sorted(p.name.removesuffix('.toml') for p in (files('noisylab.experiments')/'grids').iterdir()
                   if p.name.endswith('.toml'))
 
+def _named_in(v):
+    "All dictionaries in a grid, with the names that its tables have for fields of a `Spec`."
+    if isinstance(v, dict):
+        yield v | {k: v[own] for k, own in (('method', 'name'), ('noise', 'kind')) if own in v}
+        if isinstance(v.get('data'), (list, tuple)): yield from (dict(data=one) for one in v['data'])
+    for inside in v.values() if isinstance(v, dict) else v if isinstance(v, (list, tuple)) else ():
+        yield from _named_in(inside)
+
 @check_types
 def read_grid(
     path: str | Path,   # a .toml file, or a name of `grid_names`
@@ -128,13 +136,15 @@ def read_grid(
     path, ours = Path(path), grid_names()
     name = str(path).removesuffix('.toml')
     if not path.exists() and name in ours: path = files('noisylab.experiments')/'grids'/f'{name}.toml'
-    try: return tomllib.loads(path.read_text(encoding='utf-8'))
+    try: grid = tomllib.loads(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; expected a .toml file or one of {', '.join(ours)}") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; expected a .toml file or one of {', '.join(ours)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise UserError(f'{path} is no TOML: {e}; expected a grid, as noisylab grid --help shows') from None
+    check_code(path, *_named_in(grid))
+    return grid
 
 # %% ../../nbs/10_experiments/02_grid.ipynb #f25b33c4
 @check_types

@@ -21,7 +21,7 @@ from typing import Callable
 from ..data.validation import SharedSetting, check_types
 from ..errors import UserError
 from ..training.environment import usable_cores
-from ..training.spec import Spec, spec_from_dict
+from ..training.spec import Spec, check_code, spec_from_dict
 
 # %% ../../nbs/10_experiments/01_runner.ipynb #dfd54ec3
 WHERE_FIELDS = 'root', 'device', 'engine', 'workers'      # of a `Spec`: where and how a run takes place
@@ -45,6 +45,16 @@ def _threads(n):
     finally:
         if n: torch.set_num_threads(was)
 
+def _read_result(path):
+    "The row of a finished run."
+    try: row = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError) as e:
+        raise UserError(f'{path} cannot be read ({e}); delete it, and the run goes on from its checkpoint') from None
+    if not isinstance(row, dict) or not isinstance(row.get('spec'), dict):
+        raise UserError(f'{path} is no row of a run; delete it, and the run goes on from its checkpoint')
+    check_code(path, row['spec'])
+    return row
+
 @check_types
 def run_spec(
     spec: Spec,
@@ -59,7 +69,7 @@ def run_spec(
     from noisylab.training.trainer import Trainer
     late = lambda: until is not None and time.time() >= until
     folder = Path(folder)
-    done = json.loads((folder/'result.json').read_text(encoding='utf-8')) if (folder/'result.json').exists() else None
+    done = _read_result(folder/'result.json') if (folder/'result.json').exists() else None
     begun = done or (read_checkpoint(folder) if (folder/'checkpoint.pt').exists() else None)
     if begun and not answers_spec(spec, spec_from_dict(begun['spec'])):
         other = begun['spec']

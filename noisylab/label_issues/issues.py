@@ -129,6 +129,12 @@ class LabelIssues:
     def rate(self) -> float | None: return self.noise and self.noise.rate
     @property
     def matrix(self) -> np.ndarray | None: return self.noise and self.noise.matrix
+    @property
+    def learned(self) -> bool: return self.noise is None or self.noise.learned      # do the images tell their labels?
+
+    def likely(self, threshold: float = TAKEN) -> np.ndarray:   # k bool; none where nothing was learned
+        "The suggestions with a higher probability, which are taken over unasked."
+        return (self.p_suggested > threshold) & self.learned
 
     def of_kind(self, kind: str = LABEL) -> np.ndarray:     # k bool
         "The rows that have a kind of issue."
@@ -198,16 +204,18 @@ class LabelIssues:
         "How much is wrong with the labels, in lines."
         label = self.of_kind()
         said = [f'{label.sum():,} of {len(self.labels):,} labels are doubted, and '
-                f'{(self.p_suggested[label] > TAKEN).sum():,} of the suggestions are likely']
+                f'{self.likely()[label].sum():,} of the suggestions are likely']
         if self.noise:
             said.append(str(self.noise))
+        if self.noise and self.learned:
             name, pairs = self.classes, confused_pairs(self.noise.joint, 3)
             if pairs: said.append('mostly given → supposed: ' +
                                   ', '.join(f'{name[i]} → {name[j]} {v:.1%}' for i, j, v in pairs))
             worst, share = self.noise.worst_class
             if share > 0: said.append(f'worst class: {name[worst]}, {share:.0%} of its labels look wrong')
-        if self.judged and label.any(): said.append('to find 80, 90, 95% of the wrong labels, look at the first ' +
-                                                      ', '.join(f'{self.looks(s):,}' for s in (.8, .9, .95)))
+        if self.judged and self.learned and label.any():
+            said.append('to find 80, 90, 95% of the wrong labels, look at the first ' +
+                        ', '.join(f'{self.looks(s):,}' for s in (.8, .9, .95)))
         return said
 
     def __str__(self):
@@ -225,7 +233,7 @@ class LabelIssues:
             at = as_index(list(accept), n).tolist()
             new = {i: as_class(c, self.classes) for i, c in zip(at, accept.values())}
         elif accept is None:
-            likely = self.p_suggested > threshold
+            likely = self.likely(threshold)
             new = dict(zip(self.index[likely].tolist(), self.suggested[likely].tolist()))
         else:
             listed, asked = dict(zip(self.index.tolist(), self.suggested.tolist())), self._asked(accept).tolist()

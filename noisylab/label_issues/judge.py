@@ -449,6 +449,8 @@ def judge_features(
     "The judge: robust head, noise matrix, forward-corrected heads, neighbours, posterior."
     y, C = labels_or_none(labels, n_classes)
     x = standardize(features, len(y))
+    if (n := int((y >= 0).sum())) < 4: raise UserError(f'{n} labelled images; 4 or more were expected: each is judged '
+                                                       'by the others')
     fold = torch.from_numpy(make_folds(y.numpy(), min(folds, len(y)//2), seed))
     robust = held_out_logits(x, y, C, fold, [HeadLoss(elr_gradient(), .03)], seed)
     first = pool_sources(robust, y)

@@ -107,10 +107,11 @@ class NoiseEstimate:
         "Reasons not to trust this estimate, in words."
         if self.learned: return ()
         return (f'the network has not learned to tell these classes apart: it agrees with '
-                f'{self.agrees:.0%} of the labels, a guess with {self.chance:.0%}. No label is called wrong; a '
+                f'{self.agrees:.0%} of the labels, a guess with {self.chance:.0%}. No label is called wrong by it; a '
                 'pretrained network (backbone=), a longer training (epochs=), or larger or more images may help',)
 
     def __str__(self):
+        if not self.learned: return 'how many labels are wrong cannot be told'
         low, high = self.interval
         return f'{self.rate:.1%} of the labels look wrong ({low:.1%} to {high:.1%})'
 

@@ -44,15 +44,17 @@ ASKED_CODE = set()      # texts 'module:name' of specs that were made in this pr
 def named_code(
     said: dict,     # field → value, of a `Spec` or of a change
 ) -> list[str]:
-    "The texts among some fields that name an object of somebody's own, 'module:name'."
+    "The texts among some fields that name an object of somebody's own, 'module:name' or 'timm:hf-hub:…'."
     own = dict(said)
     if str(own.get('noise')).startswith('human:'): del own['noise']
     if isinstance(own.get('model'), str) and split_weights(own['model'])[1]: del own['model']
     if isinstance(own.get('data'), str) and os.path.exists(own['data']): del own['data']
-    if str(own.get('backbone')).startswith('timm:'): del own['backbone']
+    hub = [v] if (v := str(own.get('backbone'))).startswith('timm:') else []
+    if hub: del own['backbone']
     one = [own.get(k) for k in ('data', 'noise', 'method', 'model', 'backbone', 'optimizer', 'schedule')]
     calls = own.get('callbacks') or ()
-    return [v for v in (*one, *(calls if isinstance(calls, (list, tuple)) else [calls])) if is_named(v)]
+    found = [v for v in (*one, *(calls if isinstance(calls, (list, tuple)) else [calls])) if is_named(v)]
+    return found + [v for v in hub if ':' in v[5:]]     # timm:hf-hub:… is anybody's network, fetched or from a folder
 
 def check_code(
     where,          # the file that says so

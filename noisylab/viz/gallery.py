@@ -69,7 +69,7 @@ def _picture(pixels, side=96):
 def _noise(s):
     "How much noise there seems to be, and between whom."
     said = ''.join(f'<p>{_t(line)}.</p>' for line in s.summary()[1:])
-    if s.noise is None: return said
+    if s.noise is None or not s.learned: return said
     names = [_t(c) for c in s.classes]
     if len(names) > 20: return said
     head = ''.join(f'<th scope="col">{c}</th>' for c in names)
