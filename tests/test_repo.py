@@ -116,6 +116,17 @@ def test_modules_are_what_the_notebooks_export(tmp_path):
     wrong = sorted(o for o in fresh.keys() | committed.keys() if fresh.get(o) != committed.get(o))
     assert not wrong, f'not what the notebooks export: {wrong}; run `make prepare`'
 
+def test_each_exported_cell_is_followed_by_something_that_shows_it():
+    defines, bare = (ast.FunctionDef, ast.ClassDef, ast.Assign), []
+    for p in NBS:
+        code = [c for c in json.loads(p.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+        text = [''.join(c['source']) for c in code] + ['#| export']
+        exported = [bool(re.match(r'#\|\s*export\b', t)) for t in text]
+        for k, t in enumerate(text[:-1]):
+            if exported[k] and exported[k + 1] and any(isinstance(n, defines) for n in ast.parse(t).body):
+                bare.append((p.stem, code[k]['id']))
+    assert not bare, f'no example behind these cells: {bare}'
+
 def test_readme_is_what_the_notebook_says():
     subprocess.run([sys.executable, ROOT/'tools/readme.py', '--check'], check=True)
 

@@ -42,10 +42,9 @@ from .processes import SharedBatches, join_processes, share_norms
 from .spec import LIVE_FIELDS, Spec, check_change, read_spec, relocate_spec
 from .step import make_optimizer, make_step
 
-# %% ../../nbs/05_training/12_trainer.ipynb #n74bd744
+# %% ../../nbs/05_training/12_trainer.ipynb #306db866
 class Diverged(UserError): "A loss became infinite or NaN."
 
-# %% ../../nbs/05_training/12_trainer.ipynb #306db866
 class Trainer:
     "A training to iterate over: `fit()`, `for snapshot in trainer`, `for step in trainer.steps()`."
     def __init__(self,

@@ -244,7 +244,7 @@ def _maps(views, classes):
     given, true = _figure(draw(views.given), 'Map by given label'), _figure(draw(views.true), 'Map by true label')
     return (f'<div class="row">{given}{true}</div>' + (_legend(names) if len(names) <= 20 else '') + note)
 
-# %% ../../nbs/08_viz/06_report.ipynb #c30f72b4
+# %% ../../nbs/08_viz/06_report.ipynb #782f4132
 def _film(run):
     "All views over time, with a slider over epochs."
     epochs, reels = make_timeline(*run.frames, history=run.history)
@@ -263,7 +263,6 @@ def _film(run):
             f'data-epochs="{_t(json.dumps(epochs))}">'
             f'<output>epoch {epochs[-1]:g}</output></p><div class="row">{small}</div>{rows}</div>')
 
-# %% ../../nbs/08_viz/06_report.ipynb #782f4132
 def _section(i, runs):
     "All about one method: `runs` are its seeds, of which the first with views is shown."
     shown = next((r for r in runs if r.views is not None), runs[0])
