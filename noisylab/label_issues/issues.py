@@ -297,6 +297,34 @@ def check_share(share: float | None):
 
 FEW_IMAGES = 10    # images of a class: with fewer, little can be said of their labels
 
+def _most_doubted(judged, share):
+    "Positions of the labels to list, the most doubted first."
+    wrong = np.nan_to_num(judged.wrong)
+    order = np.lexsort((-judged.p_suggested, -wrong))
+    return order[wrong[order] > LISTED] if share is None else order[wrong[order] > 0][:round(share*len(wrong))]
+
+def _add_kinds(index, why, found):
+    "The list with the images that have another kind of issue, the worst first: positions, reasons, kinds."
+    of = {i: [LABEL] for i in why}
+    for f in found:
+        for i, said in f.reason.items():
+            of.setdefault(i, []).append(f.name)
+            why[i] = f'{said}; {why[i]}' if LABEL in of[i] else '; '.join(filter(None, (why.get(i), said)))
+    worst = lambda i: (min(f.score[i] for f in found if i in f.reason), i)
+    index = np.r_[index, np.array(sorted(of.keys() - set(index.tolist()), key=worst), int)]
+    return index, np.array([why[i] for i in index.tolist()], object), [of[i] for i in index.tolist()]
+
+def _cautions(given, names, copies, ids):
+    "What to know of the labels before one believes the list, in words."
+    more, have = [], np.bincount(given[given >= 0], minlength=len(names))
+    if copies: more.append('the same picture with different labels, of which one at least is wrong for certain, '
+                           f'{len(copies):,} times: ' + '; '.join(' = '.join(map(str, ids[g[:5]])) for g in copies[:3])
+                           + '; …'*(len(copies) > 3))
+    rare = [f'{names[c]} ({n})' for c, n in enumerate(have) if 0 < n < FEW_IMAGES]
+    if rare: more.append(f"too few images to judge labels by: {', '.join(rare[:10])}" + ', …'*(len(rare) > 10))
+    if (given < 0).any(): more.append(f'{(given < 0).sum():,} images have no label: unlabelled() suggests some')
+    return more
+
 def rank_issues(
     images: Images | None,      # N, with the given labels
     judged: Judgement,          # of these labels
@@ -322,11 +350,7 @@ def rank_issues(
         measured = dict(zip([k.name for k in kinds], rest))
         copies = contradictory_copies(same_digests(digests), given)
     judged = judge_copies(judged, given, copies) if copies else judged
-    wrong = np.nan_to_num(judged.wrong)
-    order = np.lexsort((-judged.p_suggested, -wrong))
-    if share is None: index = order[wrong[order] > LISTED]
-    else: index = order[wrong[order] > 0][:round(share*len(given))]
-    if not search.label: index = index[:0]
+    index = _most_doubted(judged, share) if search.label else np.zeros(0, int)
     ids = np.arange(len(given)) if images is None else images.ids
     found = find_kinds(search, IssueInputs(given, names, ids, images, judged), measured)
     why = dict(zip(index.tolist(), issue_reasons(index, judged, given, names, pred)))
@@ -334,27 +358,12 @@ def rank_issues(
         for i in why.keys() & set(g.tolist()):
             j = next(int(j) for j in g if given[j] != given[i])
             why[i] = f'the same picture as {ids[j]}, a {names[given[j]]}; {why[i]}'
-    of = {i: [LABEL] for i in why}
-    for f in found:
-        for i, said in f.reason.items():
-            of.setdefault(i, []).append(f.name)
-            why[i] = f'{said}; {why[i]}' if LABEL in of[i] else '; '.join(filter(None, (why.get(i), said)))
-    worst = lambda i: (min(f.score[i] for f in found if i in f.reason), i)
-    index = np.r_[index, np.array(sorted(of.keys() - set(index.tolist()), key=worst), int)]
-    doubted = np.array([LABEL in of[i] for i in index.tolist()], bool)
+    index, why, of = _add_kinds(index, why, found)
+    doubted = np.array([LABEL in kinds for kinds in of], bool)
     suggested = np.where(doubted | (given[index] < 0), judged.suggested[index], given[index])
-    have = np.bincount(given[given >= 0], minlength=len(names))
-    some = lambda rows: ', '.join(rows[:10]) + (', …' if len(rows) > 10 else '')
-    more = list(judged.noise.doubts)
-    if copies: more.append('the same picture with different labels, of which one at least is wrong for certain, '
-                           f'{len(copies):,} times: ' + '; '.join(' = '.join(map(str, images.ids[g[:5]]))
-                                                                for g in copies[:3]) + '; …'*(len(copies) > 3))
-    rare = [f'{names[c]} ({n})' for c, n in enumerate(have) if 0 < n < FEW_IMAGES]
-    if rare: more.append(f'too few images to judge labels by: {some(rare)}')
-    if (given < 0).any(): more.append(f'{(given < 0).sum():,} images have no label: unlabelled() suggests some')
-    why, of = np.array([why[i] for i in index.tolist()], object), [of[i] for i in index.tolist()]
-    return LabelIssues(images, index, suggested, wrong[index], judged.q[index, suggested], why, judged, judged.noise,
-                       (*more, *notes), features, given, names, of, found)
+    more = (*judged.noise.doubts, *_cautions(given, names, copies, ids))
+    return LabelIssues(images, index, suggested, np.nan_to_num(judged.wrong)[index], judged.q[index, suggested], why,
+                       judged, judged.noise, (*more, *notes), features, given, names, of, found)
 
 # %% ../../nbs/07_label_issues/04_issues.ipynb #26cf3cb5
 def _issue_rows(path):
