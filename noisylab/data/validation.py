@@ -371,7 +371,7 @@ def check_named(text: str,      # 'module:name', as it stands in a file
     root = module.partition('.')[0]
     trusted = os.environ.get('NOISYLAB_TRUST', '').split(',')
     if root in trusted: return
-    if module == 'torch.optim' or not installed(root):
+    if is_named(text) and (module == 'torch.optim' or not installed(root)):     # timm:hf-hub:… has another form
         found = import_named(text, where)
         if isinstance(found, type) and issubclass(found, torch.optim.Optimizer): return
         home = (getattr(found, '__module__', None) or 'builtins') if hasattr(found, '__qualname__') else root
