@@ -22,8 +22,11 @@ from noisylab.viz.views import UNKNOWN, VIEWS, View
 SMALL = Spec(noise='symmetric', rate=.8, train_size=300, epochs=400, watch=100, seed=1)
 
 def until(what, seconds=120):
+    def there():
+        try: return what()
+        except (IndexError, KeyError): return False     # not sent yet
     end = time.time() + seconds
-    while not what():
+    while not there():
         assert time.time() < end, 'this took too long'
         time.sleep(.02)
 
