@@ -10,7 +10,7 @@ import torch
 from _common import begin, images, last, parser, race, table
 from _plain import BATCH, loader
 from noisylab.data.augment import RandAugment, WeakAugment
-from noisylab.training.batches import Batches
+from noisylab.training.batches import Batches, epoch_order
 
 
 def workers_cpu(ours):
@@ -32,7 +32,9 @@ def main():
 
     def fed():
         index = torch.arange(len(train))
-        feed = Batches(train, index, BATCH, WeakAugment(), RandAugment(), 0, next(epoch), str(device))
+        e = next(epoch)
+        order = epoch_order(index, 0, e)
+        feed = Batches(train, order, BATCH, WeakAugment(), RandAugment(), 0, e, str(device))
         for _, weak, strong, _ in iter(lambda: next(feed, None), None): normal(weak), normal(strong)
 
     def loaded():

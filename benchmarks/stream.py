@@ -83,15 +83,16 @@ def compare(folder, args, device):
     "Both in turns, plain and with RandAugment; the ratios."
     from noisylab.data.augment import RandAugment, WeakAugment
     from noisylab.data.sources import load_all
-    from noisylab.training.batches import Batches
+    from noisylab.training.batches import Batches, epoch_order
     images = load_all(folder, in_memory=False, size=args.size)
     size, epoch = images.shape[1], iter(range(10**6))
     n = len(images)//BATCH*BATCH
 
     def ours(strong):
         def f():
-            feed = Batches(images, torch.arange(n), BATCH, WeakAugment(4), RandAugment() if strong else None, 0,
-                           next(epoch), str(device), workers=args.workers)
+            e = next(epoch)
+            feed = Batches(images, epoch_order(torch.arange(n), 0, e), BATCH, WeakAugment(4),
+                           RandAugment() if strong else None, 0, e, str(device), workers=args.workers)
             for _, weak, augmented, _ in feed: (augmented if strong else weak).float().div_(255)
         return f, n
 

@@ -574,7 +574,8 @@ def _called(argv):
     try:
         args = make_parser().parse_args(argv)
         args.argv = sys.argv[1:] if argv is None else list(argv)
-        if os.environ.get('WORLD_SIZE', '1') != '1' and 'RANK' in os.environ: return _one_of_several(args)
+        if os.environ.get('WORLD_SIZE', '1') not in ('', '1') and 'RANK' in os.environ:     # `several_processes`
+            return _one_of_several(args)                                                    # would import torch
         status = args.func(args)
         sys.stdout.flush()
         return status

@@ -172,10 +172,11 @@ SECOND_VIEW = 2**30     # added to the seed of the second strong view
 
 class Batches:
     "The batches of one epoch, from position `start`, as (indices, weak, strong, a second strong view or None)."
-    def __init__(self, images, index, batch, weak, strong, seed, epoch, device, start=0, chunk=None, workers=0,
-                 order=None,        # places to take, as many as `index` has and in this order; None: `index`, shuffled
+    def __init__(self, images,
+                 order,             # int64 on the CPU, places of the images as `epoch_order` says
+                 batch, weak, strong, seed, epoch, device, start=0, chunk=None, workers=0,
                  twice=False):      # draw the strong view a second time
-        self.order, self.n = epoch_order(index, seed, epoch, order), images_per_epoch(len(index), batch)
+        self.order, self.n = order, images_per_epoch(len(order), batch)
         self.batch, self.weak, self.strong, self.device, self.at = batch, weak, strong, device, start
         self.draws = [a.draw(len(images), s, epoch) if a else None
                       for a, s in ((weak, seed), (strong, seed), (strong if twice else None, seed + SECOND_VIEW))]
@@ -212,8 +213,8 @@ class FeatureBatches:
     "The same of images that have features: a view of each image is drawn among those whose features are kept."
     strong = None       # there is nothing to augment anew
 
-    def __init__(self, images, index, batch, seed, epoch, device, start=0, order=None, views=('weak',)):
-        self.order, self.n = epoch_order(index, seed, epoch, order), images_per_epoch(len(index), batch)
+    def __init__(self, images, order, batch, seed, epoch, device, start=0, views=('weak',)):
+        self.order, self.n = order, images_per_epoch(len(order), batch)
         V = images.features.shape[1]
         self.images, self.batch, self.device, self.at = images, batch, device, start
         some = dict(weak=[0, *range(1, V, 2)], strong=list(range(2, V, 2)) or list(range(V)))

@@ -250,11 +250,10 @@ class Trainer:
         "Batches of the images at the places `order`, from position `start`."
         sp, d = self.spec, self.data
         if d.train.features is not None:
-            return FeatureBatches(d.train, order, batch, sp.seed, self.epoch, sp.device, start, order,
-                                  self.method.views)
+            return FeatureBatches(d.train, order, batch, sp.seed, self.epoch, sp.device, start, self.method.views)
         strong = self.strong if {'strong', 'strong2'} & {*self.method.views} else None
         return Batches(d.train, order, batch, self.weak, strong, sp.seed, self.epoch, sp.device, start,
-                       workers=d.workers, order=order, twice='strong2' in self.method.views)
+                       workers=d.workers, twice='strong2' in self.method.views)
 
     def _restart(self):
         "Go back to the first weights; the optimizer forgets."
